@@ -1,0 +1,58 @@
+package pool
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/btcsuite/btcd/address/v2"
+	"github.com/btcsuite/btcd/chaincfg/v2"
+	"github.com/btcsuite/btcd/txscript/v2"
+)
+
+// Network is a chain the pool can mine on. Testnet3 is not among them: its
+// 20-minute rule makes difficulty meaningless (decision 2).
+type Network struct {
+	Name   string // main, testnet4, signet or regtest, as in cordee.toml
+	Chain  string // what getblockchaininfo calls it
+	Scale  Scale  // Difficulty units in difficulty 1
+	Params *chaincfg.Params
+}
+
+var networks = []Network{
+	{"main", "main", MainScale, &chaincfg.MainNetParams},
+	{"testnet4", "testnet4", MainScale, &chaincfg.TestNet4Params},
+	{"signet", "signet", MainScale, &chaincfg.SigNetParams},
+	{"regtest", "regtest", RegtestScale, &chaincfg.RegressionNetParams},
+}
+
+// NetworkByName returns the network called name. The error lists what there
+// is.
+func NetworkByName(name string) (*Network, error) {
+	names := make([]string, 0, len(networks))
+	for i := range networks {
+		if networks[i].Name == name {
+			return &networks[i], nil
+		}
+		names = append(names, networks[i].Name)
+	}
+	return nil, fmt.Errorf("network %q is unknown: use %s", name, strings.Join(names, ", "))
+}
+
+// Script returns the output script that pays to addr, which must belong to n.
+func (n *Network) Script(addr string) ([]byte, error) {
+	a, err := address.DecodeAddress(addr, n.Params)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", addr, err)
+	}
+	if !a.IsForNet(n.Params) {
+		return nil, fmt.Errorf("address %q is not of network %s", addr, n.Name)
+	}
+	if _, ok := a.(*address.AddressPubKey); ok {
+		return nil, fmt.Errorf("address %q is a bare public key: use an address", addr)
+	}
+	script, err := txscript.PayToAddrScript(a)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", addr, err)
+	}
+	return script, nil
+}
