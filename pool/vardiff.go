@@ -1,0 +1,105 @@
+package pool
+
+import "math"
+
+// Vardiff follows one connection's share rate and says when its difficulty
+// should change. It decides what is asked of a rig, never what is credited, so
+// it may estimate with floats. Times are milliseconds of a monotonic clock.
+//
+// The rule (spec/stratum 5): with lambda shares expected and n seen since the
+// last change, change only if n/lambda leaves 0.5..2 AND |n-lambda| exceeds
+// three standard deviations. Poisson noise alone then moves a settled rig about
+// once a day. The dead band is wider than the rounding to powers of two, so
+// neighbours do not oscillate.
+type Vardiff struct {
+	interval int64   // ms between shares aimed at
+	since    int64   // ms, start of the window
+	last     int64   // ms, last share or change
+	work     float64 // credit in the window, in Difficulty units
+	shares   int     // in the window, since the last look
+	silent   int     // silent minutes acted upon
+	current  Difficulty
+	ramped   bool // a change settled: later ones keep their distance
+	changed  int64
+}
+
+// Vardiff tuning, from simulation (spec/stratum 5).
+const (
+	lookEvery     = 8      // shares
+	maxRaise      = 256    // per change
+	maxLower      = 4      // per change
+	forgetAfter   = 60     // expected shares, then the window is halved
+	silenceStep   = 60_000 // ms
+	minChangeGap  = 10_000 // ms, after the ramp
+	settledChange = 8      // a change smaller than this ends the ramp
+)
+
+// NewVardiff starts a connection at d, aiming at perMinute shares a minute.
+func NewVardiff(d Difficulty, perMinute float64, now int64) Vardiff {
+	return Vardiff{interval: int64(60_000 / perMinute), since: now, last: now, changed: now, current: max(d, 1)}
+}
+
+// Current returns the difficulty in force.
+func (v *Vardiff) Current() Difficulty { return v.current }
+
+// Set puts d in force, as after a suggestion or a clamp, and starts a new
+// window.
+func (v *Vardiff) Set(d Difficulty, now int64) {
+	v.current = max(d, 1)
+	v.since, v.last, v.changed = now, now, now
+	v.work, v.shares = 0, 0
+}
+
+// Share counts an accepted share and returns the difficulty that should be in
+// force now: Current, or a new power of two that the caller clamps and passes
+// to Set.
+func (v *Vardiff) Share(credit Difficulty, now int64) Difficulty {
+	v.work += float64(credit)
+	v.last = now
+	v.silent = 0
+	v.shares++
+	if v.shares < lookEvery {
+		return v.current
+	}
+	v.shares = 0
+	return v.look(now)
+}
+
+// Tick is called about every 10 s, shares or not. A silent minute halves the
+// difficulty, the next quarters it, and so on: at the right difficulty a silent
+// minute has probability e^-10.
+func (v *Vardiff) Tick(now int64) Difficulty {
+	if minutes := int((now - v.last) / silenceStep); minutes > v.silent {
+		v.silent++
+		shift := min(v.silent, 30)
+		return max(v.current>>shift, 1).PowerOfTwo()
+	}
+	return v.look(now)
+}
+
+func (v *Vardiff) look(now int64) Difficulty {
+	elapsed := now - v.since
+	if v.ramped && now-v.changed < minChangeGap {
+		return v.current
+	}
+	lambda := float64(elapsed) / float64(v.interval)
+	n := v.work / float64(v.current)
+	if n == 0 {
+		return v.current
+	}
+	ratio := n / max(lambda, 1e-9)
+	if (ratio > 2 || ratio < 0.5) && math.Abs(n-lambda) > 3*math.Sqrt(max(lambda, 1)) {
+		factor := min(max(ratio, 1.0/maxLower), maxRaise)
+		if factor < settledChange {
+			v.ramped = true
+		}
+		next := math.Round(math.Log2(float64(v.current) * factor))
+		return Difficulty(1) << uint(min(max(next, 0), 62))
+	}
+	if lambda > forgetAfter {
+		v.since = now - elapsed/2
+		v.work /= 2
+		v.ramped = true
+	}
+	return v.current
+}

@@ -1,0 +1,29 @@
+package stratum
+
+import (
+	"time"
+
+	"cordee/pool"
+)
+
+// Pool is what the server needs of the hub. internal/edge implements it.
+type Pool interface {
+	// Authorize resolves a user name to the worker behind it. ok is false for
+	// a name that is refused; text then says why in a few words for the rig
+	// (ASCII, no quotes, under 60 characters).
+	Authorize(user string) (w pool.Worker, text string, ok bool)
+
+	// Submit rules on a batch: it hashes, hands blocks on, judges, and
+	// journals what was accepted. On return b.Verdicts is final and every
+	// verdict that says Accepted is durable. It blocks for the journal's
+	// commit, and is called from many goroutines.
+	Submit(b *pool.Batch)
+}
+
+// JobSet is what is mined now: one job per firmware class, all on one
+// template and tip. Immutable once published.
+type JobSet struct {
+	Jobs   []*pool.Job // the first is the default class
+	Clean  bool        // older jobs are of another tip: rigs must drop them
+	Signal time.Time   // when the node announced the new tip; zero on the same tip
+}
