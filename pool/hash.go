@@ -41,10 +41,18 @@ func MergeVersion(base, bits, mask uint32) (version uint32, ok bool) {
 // share rules say later, a block among them is marked here.
 func Hash(dst []Hashed, subs []Submission) []Hashed {
 	var buf [1024]byte
+	dst, _ = hashAll(dst, subs, buf[:0])
+	return dst
+}
+
+// hashAll is Hash with a buffer to put coinbases together in, which it returns
+// for the next batch in case it had to grow.
+func hashAll(dst []Hashed, subs []Submission, buf []byte) ([]Hashed, []byte) {
 	for i := range subs {
 		s := &subs[i]
 		t := s.Work.Template
-		root := sha256d.Fold(sha256d.Sum(s.Work.Coinbase(buf[:0], s)), t.Branches)
+		buf = s.Work.Coinbase(buf[:0], s)
+		root := sha256d.Fold(sha256d.Sum(buf), t.Branches)
 
 		dst = append(dst, Hashed{})
 		h := &dst[len(dst)-1]
@@ -57,5 +65,5 @@ func Hash(dst []Hashed, subs []Submission) []Hashed {
 		h.Hash = chainhash.Hash(sha256d.Sum(h.Header[:]))
 		h.Block = t.BlockTarget.Met(&h.Hash)
 	}
-	return dst
+	return dst, buf
 }

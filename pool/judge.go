@@ -73,6 +73,8 @@ type Batch struct {
 	Hashed   []Hashed
 	Verdicts []Verdict
 	Seen     *Seen
+
+	coinbase []byte // scratch of Hash, kept so that no coinbase of any size allocates twice
 }
 
 // Reset empties b for the next read of a connection.
@@ -88,7 +90,7 @@ func (b *Batch) Add(s Submission, c Claim) {
 }
 
 // Hash fills Hashed.
-func (b *Batch) Hash() { b.Hashed = Hash(b.Hashed[:0], b.Subs) }
+func (b *Batch) Hash() { b.Hashed, b.coinbase = hashAll(b.Hashed[:0], b.Subs, b.coinbase) }
 
 // Judge fills Verdicts, in order. Hash must have run.
 func (b *Batch) Judge(now int64, scale Scale) {
