@@ -187,15 +187,11 @@ func NetworkDifficulty(t Target, scale Scale) Difficulty {
 // HashDifficulty returns the difficulty that hash achieved, for "best share"
 // displays. It never decides anything.
 func HashDifficulty(hash *chainhash.Hash) float64 {
-	var t Target
-	for i := range t {
-		t[i] = binary.LittleEndian.Uint64(hash[i*8:])
+	var v float64
+	for i := 3; i >= 0; i-- {
+		v = v*(1<<64) + float64(binary.LittleEndian.Uint64(hash[i*8:]))
 	}
-	if t == (Target{}) {
-		return math.Inf(1)
-	}
-	f, _ := new(big.Rat).SetFrac(diff1, t.Big()).Float64()
-	return f
+	return math.Ldexp(0xFFFF, 208) / v // +Inf for a hash of zero
 }
 
 // BitsFromDifficulty returns the compact target of a set_difficulty number, as

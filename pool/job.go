@@ -29,8 +29,9 @@ var errNoTemplate = errors.New("job without template")
 // NewJob builds and checks a job. The coinbase is: version 2, one input with
 // the script of ADR 0003 and sequence fffffffe, p's outputs in order, then the
 // witness commitment, lock time height-1 (BIP54). Outputs must sum to the
-// template's value (ErrPayoutSum), the tag must fit (ErrTag), the coinbase must
-// fit the class and what the template's transactions leave (ErrCoinbaseSize).
+// template's value (ErrPayoutSum) and have scripts (ErrPayoutScript), the tag
+// must fit (ErrTag), the coinbase must fit the class and what the template's
+// transactions leave (ErrCoinbaseSize).
 func NewJob(t *Template, p Payout, class Class, tag string, tip uint64, counter uint32) (*Job, error) {
 	if t == nil {
 		return nil, errNoTemplate
@@ -45,7 +46,15 @@ func NewJob(t *Template, p Payout, class Class, tag string, tip uint64, counter 
 	if err := checkTag(tag); err != nil {
 		return nil, err
 	}
-	outs := slices.Clone(p.Outputs)
+	// A copy, so that nobody can change what a published job says it pays.
+	p.Outputs = slices.Clone(p.Outputs)
+	for i, o := range p.Outputs {
+		if len(o.Script) == 0 {
+			return nil, fmt.Errorf("output %d of %d sats: %w", i, o.Sats, ErrPayoutScript)
+		}
+		p.Outputs[i].Script = slices.Clone(o.Script)
+	}
+	outs := slices.Clip(p.Outputs) // appending must not write behind them
 	if t.Commitment != nil {
 		outs = append(outs, Output{Script: t.Commitment})
 	}

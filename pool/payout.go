@@ -24,6 +24,9 @@ type Payout struct {
 // ErrPayoutSum reports outputs that do not sum to the template's value.
 var ErrPayoutSum = errors.New("payout does not sum to the template's coinbase value")
 
+// ErrPayoutScript reports an output without a script: anyone could spend it.
+var ErrPayoutScript = errors.New("payout has an output without a script")
+
 // Sum returns the sats of all outputs, or an error for a negative output or an
 // overflow.
 func (p *Payout) Sum() (int64, error) {

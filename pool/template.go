@@ -62,6 +62,7 @@ var (
 	ErrTemplateValue      = errors.New("template coinbase value is negative or above 21 million coins")
 	ErrTemplateTime       = errors.New("template times are inconsistent")
 	ErrTemplateCommitment = errors.New("template witness commitment differs from the one recomputed")
+	ErrTemplateWorkBits   = errors.New("template is measured against a target that is easier than its own")
 	ErrTemplateTx         = errors.New("template transaction is malformed")
 	ErrTemplateWeight     = errors.New("template transactions leave no room for a coinbase")
 )
@@ -87,7 +88,8 @@ func NewTemplate(t *Template, nodeCommitment []byte) (*Template, error) {
 	if t.MinTime == 0 || t.CurTime < t.MinTime {
 		return nil, fmt.Errorf("mintime %d, curtime %d: %w", t.MinTime, t.CurTime, ErrTemplateTime)
 	}
-	if _, err := TargetFromBits(t.Bits); err != nil {
+	header, err := TargetFromBits(t.Bits)
+	if err != nil {
 		return nil, err
 	}
 	if t.WorkBits == 0 {
@@ -96,6 +98,9 @@ func NewTemplate(t *Template, nodeCommitment []byte) (*Template, error) {
 	target, err := TargetFromBits(t.WorkBits)
 	if err != nil {
 		return nil, err
+	}
+	if target.Cmp(header) > 0 { // its blocks would not be blocks to the node
+		return nil, fmt.Errorf("work_bits %08x are easier than the header's nBits %08x: %w", t.WorkBits, t.Bits, ErrTemplateWorkBits)
 	}
 	t.BlockTarget = target
 	t.Version &^= VersionRollingMask

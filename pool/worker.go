@@ -33,7 +33,7 @@ var ErrName = errors.New("name must be member.site.rig, at most 16.16.24 of a-z 
 // ParseName parses member.site.rig. Case is folded, since rigs' web pages
 // capitalise; a missing rig becomes "default". Anything else is ErrName.
 func ParseName(s string) (Name, error) {
-	parts := strings.Split(strings.ToLower(s), ".")
+	parts := strings.Split(strings.Map(foldASCII, s), ".")
 	if len(parts) == 2 {
 		parts = append(parts, "default")
 	}
@@ -45,6 +45,15 @@ func ParseName(s string) (Name, error) {
 		return Name{}, ErrName
 	}
 	return n, nil
+}
+
+// foldASCII lowers A to Z and nothing else: Unicode's folding would read the
+// Kelvin sign as k, and one name would have two spellings.
+func foldASCII(r rune) rune {
+	if r >= 'A' && r <= 'Z' {
+		return r - 'A' + 'a'
+	}
+	return r
 }
 
 // ValidID reports whether s is 1 to limit bytes of [a-z0-9-].
