@@ -107,7 +107,8 @@ func NewTemplate(t *Template, nodeCommitment []byte) (*Template, error) {
 
 	var weight int64
 	for i := range t.Txs {
-		if len(t.Txs[i].Raw) < 60 || t.Txs[i].Weight <= 0 {
+		// Each weight is bounded, so that no sum of them can wrap.
+		if len(t.Txs[i].Raw) < 60 || t.Txs[i].Weight <= 0 || t.Txs[i].Weight > MaxBlockWeight {
 			return nil, fmt.Errorf("transaction %d: %d bytes, weight %d: %w", i, len(t.Txs[i].Raw), t.Txs[i].Weight, ErrTemplateTx)
 		}
 		weight += t.Txs[i].Weight
