@@ -39,20 +39,40 @@ func NetworkByName(name string) (*Network, error) {
 }
 
 // Script returns the output script that pays to addr, which must belong to n.
+// An address of another network is refused by that network's name, and so are
+// the two forms that are no place for money: a bare public key and
+// pay-to-anchor, which anyone can spend. testnet4 and signet share their
+// address forms and cannot be told apart.
 func (n *Network) Script(addr string) ([]byte, error) {
-	a, err := address.DecodeAddress(addr, n.Params)
+	a, err := n.decode(addr)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", addr, err)
+		for i := range networks {
+			if _, other := networks[i].decode(addr); other == nil {
+				return nil, fmt.Errorf("address %q is of %s, not of %s", addr, networks[i].Name, n.Name)
+			}
+		}
+		return nil, fmt.Errorf("address %q is not valid: %w", addr, err)
 	}
-	if !a.IsForNet(n.Params) {
-		return nil, fmt.Errorf("address %q is not of network %s", addr, n.Name)
-	}
-	if _, ok := a.(*address.AddressPubKey); ok {
+	switch a.(type) {
+	case *address.AddressPubKey:
 		return nil, fmt.Errorf("address %q is a bare public key: use an address", addr)
+	case *address.AddressPayToAnchor:
+		return nil, fmt.Errorf("address %q is pay-to-anchor, which anyone can spend", addr)
 	}
 	script, err := txscript.PayToAddrScript(a)
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", addr, err)
 	}
 	return script, nil
+}
+
+func (n *Network) decode(addr string) (address.Address, error) {
+	a, err := address.DecodeAddress(addr, n.Params)
+	if err != nil {
+		return nil, err
+	}
+	if !a.IsForNet(n.Params) {
+		return nil, fmt.Errorf("not of network %s", n.Name)
+	}
+	return a, nil
 }
