@@ -176,3 +176,6 @@ func (f *File) Rel(name string) string {
 	}
 	return filepath.Join(filepath.Dir(f.Name), name)
 }
+
+// Again returns f without its problems, for a later check of other rules.
+func (f *File) Again() *File { return &File{Name: f.Name, positions: f.positions} }

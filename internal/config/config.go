@@ -1,0 +1,119 @@
+package config
+
+import (
+	"time"
+
+	"cordee/internal/tomlfile"
+	"cordee/pool"
+)
+
+// Config is a checked cordee.toml. File names are resolved against the
+// directory of the file; defaults are filled in.
+type Config struct {
+	Path    string        // of cordee.toml, as given to Load
+	Network *pool.Network // chain mined on
+	DataDir string        // state of this machine: journal, templates, candidates, socket
+	Tag     string        // coinbase tag, at most pool.MaxTag printable ASCII bytes
+
+	Edge      Edge
+	Nodes     []Node     // at least one, no two alike
+	Listeners []Listener // at least one
+	Journal   Journal
+	Web       Web
+	Payout    Payout
+
+	MembersPath string // members.toml, for the register
+	SlotKeyPath string // key that signs slots, see ReadSlotKey
+
+	// WorkBits is the compact target that work is measured against on regtest
+	// with regtest_difficulty (decision 3); 0 means the header's own nBits.
+	WorkBits uint32
+	// SignetChallenge is the script that a custom signet's blocks must satisfy;
+	// nil elsewhere, and on the public signet.
+	SignetChallenge []byte
+
+	file *tomlfile.File // where the keys stand, for Check
+}
+
+// Edge names this process among all that ever mine for the pool. Both numbers
+// are configured, unique and for ever (decision 10).
+type Edge struct {
+	ID     uint16 // 1 to 65535
+	Prefix byte   // first byte of every extranonce1
+}
+
+// Node is one Bitcoin node.
+type Node struct {
+	Name         string // for logs and metrics; host:port of URL by default
+	URL          string // http://host:port, the port filled in, no user, no path
+	Cookie       string // file that the node writes its credentials to; "" with User
+	User         string // rpcuser; "" with Cookie
+	PasswordFile string // holds the password of User
+	ZMQ          string // publisher of hashblock, tcp://host:port; "" for none
+}
+
+// Listener is one port for rigs.
+type Listener struct {
+	Address string // host:port to listen on
+	// Start is the difficulty of a rig nobody knows yet and Min the lowest one
+	// issued, in units of the network's scale. Both are powers of two: Min is
+	// rounded up and Start down, but never below Min.
+	Start, Min      pool.Difficulty
+	SharesPerMinute int // vardiff's aim, 4 to 20
+}
+
+// Journal is where and how accepted shares are made durable (decision 12).
+type Journal struct {
+	Dir         string
+	SegmentSize int64         // bytes
+	MinGap      time.Duration // least time between two commits; 0 commits at once
+	Written     bool          // answer after write(2) instead of fdatasync
+}
+
+// Web is the address of pages, API and /metrics.
+type Web struct{ Address string }
+
+// Payout is how a block's reward is divided.
+type Payout struct {
+	TreasuryAddress string // takes what no member output carries
+	TreasuryScript  []byte // its output script
+	WindowBlocks    int    // PPLNS window in expected blocks
+	MinPayout       int64  // sats; less is carried to a later block
+	Fees            []Fee
+}
+
+// Fee is a share of every reward for an account that is not a member.
+type Fee struct {
+	Account string // [a-z0-9-], at most 32 bytes
+	BP      int    // basis points of the reward; 100 are 1 %
+	Address string // "" leaves the fee in the treasury (decision 17)
+	Script  []byte // of Address; nil without one
+}
+
+// Load reads and checks the cordee.toml at path. An error of the file's
+// content is a *tomlfile.Error and lists all problems, one per line.
+func Load(path string) (*Config, error) {
+	raw := defaults()
+	f, err := tomlfile.Read(path, &raw, hints)
+	if err != nil {
+		return nil, err
+	}
+	c := build(f, &raw)
+	checkSecrets(f, c)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Parse is Load without a look at any other file, for data that stands, or
+// would stand, at path.
+func Parse(path string, data []byte) (*Config, error) {
+	raw := defaults()
+	f := tomlfile.Parse(path, data, &raw, hints)
+	c := build(f, &raw)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
