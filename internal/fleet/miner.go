@@ -103,19 +103,24 @@ func (m *miner) nextLane(now time.Time) {
 	if m.versionStep >= versions {
 		m.nextExtranonce2()
 	}
-	m.rolled = deposit(m.versionBase+m.versionStep, w.mask)
+	rolled := deposit(m.versionBase+m.versionStep, w.mask)
 	m.versionStep++
+	roll := min(max(now.Sub(w.at), 0), maxRoll)
+	m.enterLane(rolled, w.job.ntime+uint32(roll/time.Second))
+	m.nonce = m.block * laneNonces
+	m.left = laneNonces
+}
 
+// enterLane builds the header of one (version, extranonce2, ntime) and hashes
+// what all its nonces share.
+func (m *miner) enterLane(rolled, ntime uint32) {
+	w := m.work
+	m.rolled = rolled
 	m.en2 = append(m.en2[:0], make([]byte, w.en2size)...)
 	for i, v := 0, m.extranonce2; i < len(m.en2) && i < 8; i++ {
 		m.en2[i] = byte(v >> (8 * i)) // little-endian counter, as ESP-Miner
 	}
-	roll := min(max(now.Sub(w.at), 0), maxRoll)
-	ntime := w.job.ntime + uint32(roll/time.Second)
-	m.header = w.job.header(w.en1, m.en2, w.job.version&^w.mask|m.rolled, ntime)
-	m.nonce = m.block * laneNonces
-	m.left = laneNonces
-
+	m.header = w.job.header(w.en1, m.en2, w.job.version&^w.mask|rolled, ntime)
 	m.hasher.Reset()
 	m.hasher.Write(m.header[:76])
 	// AppendBinary of a SHA-256 state does not fail.
