@@ -1,0 +1,144 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// btcdPackage is the command that tools/btcd pins.
+const btcdPackage = "github.com/btcsuite/btcd"
+
+// BuildBtcd builds the btcd that the module in directory src pins (tools/btcd)
+// and returns the path of the binary. out is the directory that keeps it; ""
+// means cordee/ in the user's cache directory, or .cache beside src's
+// repository where there is no such directory. What is built once is found
+// again: the file's name holds a digest of src's go.mod and go.sum, of the Go
+// version and of the platform. A file lock makes parallel callers, such as the
+// test binaries of one `go test ./...`, build once.
+func BuildBtcd(ctx context.Context, src, out string) (string, error) {
+	src, err := filepath.Abs(src)
+	if err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	name, err := btcdName(src)
+	if err != nil {
+		return "", fmt.Errorf("build btcd: %w: %s must be the repository's tools/btcd", err, src)
+	}
+	if out == "" {
+		out = cacheDir(src)
+	}
+	if out, err = filepath.Abs(out); err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	path := filepath.Join(out, name)
+	if isFile(path) {
+		return path, nil
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	unlock, err := lockFile(ctx, path+".lock")
+	if err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	defer unlock()
+	if isFile(path) {
+		return path, nil // somebody built it while we waited
+	}
+
+	// Built under another name and moved, so that a build that is killed leaves
+	// no half binary under the name that is looked for.
+	fresh := path + ".new"
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", src, "-o", fresh, btcdPackage)
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build btcd in %s: %w\n%s", src, err, bytes.TrimSpace(said))
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	return path, nil
+}
+
+// btcdName is the file name of the binary that src would give here.
+func btcdName(src string) (string, error) {
+	digest := sha256.New()
+	for _, file := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(src, file))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(digest, "%s %d\n%s", file, len(b), b)
+	}
+	fmt.Fprint(digest, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return "btcd-" + hex.EncodeToString(digest.Sum(nil)[:6]), nil
+}
+
+func cacheDir(src string) string {
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "cordee")
+	}
+	return filepath.Join(filepath.Dir(filepath.Dir(src)), ".cache")
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// lockFile takes an exclusive lock on path, which the kernel frees when the
+// holder dies. It waits as long as ctx allows.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// findBtcdSource walks up from the working directory to the module cordee and
+// returns its tools/btcd.
+func findBtcdSource() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(b), "module cordee\n") {
+			return filepath.Join(dir, "tools", "btcd"), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("no module cordee at or above %s: run inside a checkout, "+
+				"or name a node's binary (CORDEE_BITCOIND)", start)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// ErrNoRedis says that there is no redis-server on PATH.
+var ErrNoRedis = errors.New("no redis-server on PATH: run make deps, or install redis-server")
+
+// Redis is a running redis-server that keeps nothing on disk.
+type Redis struct {
+	Addr string // 127.0.0.1:port
+	Dir  string // its working directory, with redis.log
+
+	running *process
+}
+
+// StartRedis starts the redis-server of PATH on a free port, with dir (created)
+// as its working directory, and returns when it answers PING. It is killed when
+// ctx is done.
+func StartRedis(ctx context.Context, dir string) (*Redis, error) {
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, ErrNoRedis
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "redis.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	cmd := exec.Command(binary, "--bind", host, "--port", port, "--dir", dir, "--save", "", "--appendonly", "no")
+	p, err := spawn(cmd, log)
+	if err != nil {
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	if err := p.await(ctx, startTimeout, func(ctx context.Context) error { return ping(ctx, address) }); err != nil {
+		_ = p.kill()
+		return nil, fmt.Errorf("start redis: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = p.kill(); _ = log.Close() })
+	return &Redis{Addr: address, Dir: dir, running: p}, nil
+}
+
+func ping(ctx context.Context, address string) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	answer := make([]byte, len("+PONG\r\n"))
+	if _, err := conn.Read(answer); err != nil {
+		return err
+	}
+	if string(answer) != "+PONG\r\n" {
+		return fmt.Errorf("PING is answered %q", answer)
+	}
+	return nil
+}
+
+// Kill sends SIGKILL and returns when the server is gone.
+func (r *Redis) Kill() error { return r.running.kill() }
+
+// Stop asks the server to end and kills it when ctx is done first.
+func (r *Redis) Stop(ctx context.Context) error { return r.running.stop(ctx) }
