@@ -1,0 +1,231 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// commit is the committer: it turns what is pending into durable frames until
+// Close, or until the journal is poisoned.
+func (j *Journal) commit() {
+	defer close(j.done)
+	var last time.Time
+	for {
+		j.mu.Lock()
+		for j.wrote == j.appended && j.safe == j.wrote && !j.closing && j.err == nil {
+			j.work.Wait()
+		}
+		stop := j.err != nil || j.closing && j.safe == j.appended
+		closing := j.closing
+		j.mu.Unlock()
+		if stop {
+			return
+		}
+		if gap := j.cfg.MinGap - j.cfg.Now().Sub(last); j.cfg.MinGap > 0 && gap > 0 && !closing {
+			time.Sleep(min(gap, j.cfg.MinGap)) // a clock set back must not stall it
+		}
+		last = j.cfg.Now()
+		j.flush()
+		j.sync()
+	}
+}
+
+// flush writes what is pending as one frame, unless another goroutine just
+// did. Errors poison the journal.
+func (j *Journal) flush() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	rotate := false
+	for {
+		if j.err != nil || len(j.pending) == prefixSize {
+			return
+		}
+		// Leave 16 bytes of zeros, so that a live segment always ends in an
+		// end mark.
+		rotate = j.off+int64(padded(len(j.pending)-sha256.Size))+2*align > j.cfg.SegmentSize
+		if !j.writing && !(rotate && j.syncing) {
+			break
+		}
+		j.written.Wait()
+	}
+	j.writing = true
+	buf, pos, nextSeq, off, synced := j.pending, j.appended, j.seq+1, j.off, j.synced
+	j.pending, j.spare = j.spare[:prefixSize], nil
+	j.room.Broadcast()
+	j.mu.Unlock()
+
+	var err error
+	if rotate {
+		err = j.rotate()
+		off, synced = headerSize, headerSize
+	}
+	if err == nil {
+		copy(buf, j.chain[:])
+		framed := sealFrame(buf[sha256.Size:], j.head.crc, off, uint64(synced)) // in place: there is room for the padding
+		buf = buf[:sha256.Size+len(framed)]
+		_, err = j.seg.WriteAt(buf[sha256.Size:], off)
+		j.chain = sha256.Sum256(buf)
+	}
+
+	j.mu.Lock()
+	j.writing = false
+	j.spare = buf[:0]
+	if err != nil {
+		j.poison("write "+j.segmentPath(), err)
+		return
+	}
+	j.off = off + int64(len(buf)-sha256.Size)
+	if rotate { // all before is durable
+		j.synced, j.safe = headerSize, j.wrote
+		j.durable.Broadcast()
+	}
+	j.wrote, j.nextSeq = pos, nextSeq
+	j.stats.Frames++
+	j.stats.Bytes += uint64(len(buf) - sha256.Size)
+	j.written.Broadcast()
+	j.work.Signal()
+}
+
+// sync makes durable what was written before it began.
+func (j *Journal) sync() {
+	j.mu.Lock()
+	for j.writing && j.err == nil {
+		j.written.Wait()
+	}
+	if j.err != nil || j.safe == j.wrote {
+		j.mu.Unlock()
+		return
+	}
+	j.syncing = true
+	seg, off, pos := j.seg, j.off, j.wrote
+	j.mu.Unlock()
+
+	start := time.Now()
+	err := seg.Datasync()
+	took := time.Since(start)
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.syncing = false
+	j.stats.addSync(took)
+	if err != nil {
+		j.poison("fdatasync "+j.segmentPath(), err)
+		return
+	}
+	j.synced, j.safe = off, pos
+	j.durable.Broadcast()
+	j.written.Broadcast() // a rotation may wait for the end of this
+}
+
+// rotate finishes the segment and opens the next. The caller owns writing and
+// no fdatasync runs. All frames of the old one are durable before the new one
+// exists: a bad frame in an earlier segment is damage, never a torn tail.
+func (j *Journal) rotate() error {
+	if err := j.seg.Datasync(); err != nil {
+		return fmt.Errorf("fdatasync: %w", err)
+	}
+	old, end := j.seg, j.off
+	head := j.head
+	head.number++
+	head.firstSeq = j.nextSeq
+	head.chain = j.chain
+	seg, err := createSegment(j.cfg.FS, j.cfg.Dir, &head, j.cfg.SegmentSize)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(old.Truncate(closedSize(end)), old.Datasync(), old.Close()); err != nil {
+		return errors.Join(err, seg.Close())
+	}
+	j.mu.Lock()
+	j.seg, j.head = seg, head
+	j.stats.Segment = head.number
+	j.mu.Unlock()
+	return nil
+}
+
+// createSegment writes a new segment: whole and durable under a temporary
+// name, then renamed. So no segment ever has a torn header.
+func createSegment(fs FS, dir string, head *header, size int64) (File, error) {
+	name := filepath.Join(dir, segmentName(head.epoch, head.number))
+	tmp := name + ".tmp"
+	f, err := fs.Create(tmp)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(what string, err error) (File, error) {
+		return nil, errors.Join(fmt.Errorf("%s %s: %w", what, tmp, err), f.Close(), fs.Remove(tmp))
+	}
+	if err := f.Allocate(size); err != nil {
+		return fail("allocate", err)
+	}
+	if _, err := f.WriteAt(head.encode(), 0); err != nil {
+		return fail("write", err)
+	}
+	if err := f.Datasync(); err != nil {
+		return fail("fdatasync", err)
+	}
+	if err := fs.Rename(tmp, name); err != nil {
+		return fail("rename", err)
+	}
+	if err := fs.SyncDir(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("fsync of directory %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func (j *Journal) segmentPath() string {
+	return filepath.Join(j.cfg.Dir, segmentName(j.head.epoch, j.head.number))
+}
+
+// Close commits what is pending, ends the epoch with its sealed record, and
+// gives up the directory. Waiting appends get ErrClosed. A poisoned journal
+// returns its error and leaves no sealed record.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		<-j.done
+		return ErrClosed
+	}
+	j.closing = true
+	j.work.Broadcast()
+	j.room.Broadcast()
+	j.mu.Unlock()
+	<-j.done
+
+	err := j.seal()
+	j.files.close()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return errors.Join(err, j.seg.Close(), j.lock.Close())
+}
+
+// seal writes the sealed record in a frame of its own and cuts the segment
+// behind it. The committer has ended and nothing is pending.
+func (j *Journal) seal() error {
+	j.mu.Lock()
+	if j.err != nil {
+		defer j.mu.Unlock()
+		return j.err
+	}
+	rec := Sealed{LastSeq: j.seq, Chain: j.chain}
+	var err error
+	if j.pending, err = appendRecord(j.pending, rec); err != nil {
+		j.mu.Unlock()
+		return err
+	}
+	j.appended++
+	j.mu.Unlock()
+
+	j.flush()
+	j.sync()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return j.err
+	}
+	return errors.Join(j.seg.Truncate(closedSize(j.off)), j.seg.Datasync())
+}
