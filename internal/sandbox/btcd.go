@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,18 @@ import (
 // btcdPackage is the command that tools/btcd pins.
 const btcdPackage = "github.com/btcsuite/btcd"
 
+// edits are what we change in btcd's source before the build; the daemon is
+// otherwise as released. No flag does the same. A version whose source does not
+// hold each old text exactly once is refused.
+var edits = []struct{ file, old, new string }{
+	// On regtest btcd throws its block database away at every start, which its
+	// own tests want and ours do not: a restarted node has to have its chain.
+	{"btcd.go", "\tremoveRegressionDB(dbPath)\n", "\t_ = removeRegressionDB\n"},
+	// The database keeps what it was told in memory for 5 minutes. A node that
+	// is killed must come back with the blocks it had acknowledged.
+	{"database/ffldb/dbcache.go", "defaultFlushSecs = 300 ", "defaultFlushSecs = 0 "},
+}
+
 // BuildBtcd builds the btcd that the module in directory src pins (tools/btcd)
 // and returns the path of the binary. out is the directory that keeps it; ""
 // means cordee/ in the user's cache directory, or .cache beside src's
@@ -26,6 +39,9 @@ const btcdPackage = "github.com/btcsuite/btcd"
 // again: the file's name holds a digest of src's go.mod and go.sum, of the Go
 // version and of the platform. A file lock makes parallel callers, such as the
 // test binaries of one `go test ./...`, build once.
+//
+// The binary differs from the release in one respect: on regtest it keeps its
+// chain, over a restart and over a kill (see edits).
 func BuildBtcd(ctx context.Context, src, out string) (string, error) {
 	src, err := filepath.Abs(src)
 	if err != nil {
@@ -57,18 +73,82 @@ func BuildBtcd(ctx context.Context, src, out string) (string, error) {
 		return path, nil // somebody built it while we waited
 	}
 
-	// Built under another name and moved, so that a build that is killed leaves
-	// no half binary under the name that is looked for.
-	fresh := path + ".new"
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", src, "-o", fresh, btcdPackage)
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build btcd in %s: %w\n%s", src, err, bytes.TrimSpace(said))
+	work, err := os.MkdirTemp(out, "build-*")
+	if err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	defer os.RemoveAll(work)
+	if err := prepareBtcd(ctx, src, work); err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	// Built elsewhere and moved, so that a build that is killed leaves no half
+	// binary under the name that is looked for.
+	fresh := filepath.Join(work, name)
+	if _, err := goTool(ctx, work, "build", "-trimpath", "-o", fresh, btcdPackage); err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
 	}
 	if err := os.Rename(fresh, path); err != nil {
 		return "", fmt.Errorf("build btcd: %w", err)
 	}
 	return path, nil
+}
+
+// prepareBtcd makes work a module like src, with btcd replaced by an edited copy
+// of the source that src pins.
+func prepareBtcd(ctx context.Context, src, work string) error {
+	said, err := goTool(ctx, src, "mod", "download", "-json", btcdPackage)
+	if err != nil {
+		return err
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(said, &module); err != nil {
+		return fmt.Errorf("go mod download: %w: %.200q", err, said)
+	}
+	copied := filepath.Join(work, "btcd")
+	if err := os.CopyFS(copied, os.DirFS(module.Dir)); err != nil {
+		return err
+	}
+	for _, e := range edits {
+		file := filepath.Join(copied, e.file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if n := strings.Count(string(text), e.old); n != 1 {
+			return fmt.Errorf("%s of %s holds %q %d times, not once: this version needs another edit",
+				e.file, module.Dir, e.old, n)
+		}
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(src, name))
+		if err != nil {
+			return err
+		}
+		if name == "go.mod" {
+			text = append(text, "\nreplace "+btcdPackage+" => ./btcd\n"...)
+		}
+		if err := os.WriteFile(filepath.Join(work, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goTool runs the go command in dir and returns its standard output.
+func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "PWD="+dir)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	said, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go %s in %s: %w\n%s", args[0], dir, err, bytes.TrimSpace(complaint.Bytes()))
+	}
+	return said, nil
 }
 
 // btcdName is the file name of the binary that src would give here.
@@ -81,7 +161,7 @@ func btcdName(src string) (string, error) {
 		}
 		fmt.Fprintf(digest, "%s %d\n%s", file, len(b), b)
 	}
-	fmt.Fprint(digest, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprint(digest, runtime.Version(), runtime.GOOS, runtime.GOARCH, edits)
 	return "btcd-" + hex.EncodeToString(digest.Sum(nil)[:6]), nil
 }
 

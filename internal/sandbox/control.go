@@ -80,8 +80,8 @@ func (n *Node) ConnectTo(ctx context.Context, other *Node) error {
 }
 
 // Flush makes Core write its chain to disk, so that a Kill loses nothing of it:
-// Core keeps its block index in memory for up to an hour. btcd writes every
-// block before it answers.
+// Core keeps its block index in memory for up to an hour. The btcd of BuildBtcd
+// writes every block before it answers.
 func (n *Node) Flush(ctx context.Context) error {
 	if n.Kind == Btcd {
 		return nil

@@ -29,7 +29,8 @@
 // RPC connection; we raise that. Bitcoin Core on a test chain answers
 // getblocktemplate while it is still in initial block download.
 //
-// After SIGKILL btcd comes back with every block it had acknowledged. Bitcoin
-// Core does not: it writes its block index to disk from time to time, so a
-// killed regtest node may return with a shorter chain (see Node.Flush).
+// After SIGKILL the btcd that BuildBtcd makes comes back with every block it had
+// acknowledged. A released btcd forgets its regtest chain at every start, and
+// Core writes its block index to disk from time to time only, so that a killed
+// Core may return with a shorter chain: see Node.Flush.
 package sandbox
