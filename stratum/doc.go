@@ -1,3 +1,46 @@
 // Package stratum is how rigs talk to us: Stratum V1 framing, the session's
 // law, and the server. Sockets live here; verdicts do not.
+//
+// # One connection
+//
+//	rig                      session                                 pool
+//	 |-- bytes ------------> Read, into a borrowed desk
+//	 |                       cutLine, parseLine, law[method][state]
+//	 |                       all submits of the read: one Batch -----> Submit
+//	 |                                                        (hash, judge, journal)
+//	 |<- answers, in order - one write <------------------------------- verdicts
+//	 |
+//	 |<- mask, difficulty, notify - offer <-- broadcaster <-- Publish
+//
+// # The law
+//
+//	             submit  subscribe  authorize  everything else
+//	fresh          25       ok         ok           ok
+//	subscribed     24       ok         ok           ok
+//	authorized     25       ok         ok           ok
+//	working        ok       ok         ok           ok
+//
+// Nothing is pushed before working, which is reached when both subscribe and
+// authorize are answered; then, in one write: set_version_mask if the rig asked
+// for version rolling, set_difficulty, notify with clean_jobs. A set_difficulty
+// is only ever sent directly before a notify, and only when it changed.
+//
+// # Who holds what
+//
+// A session has one goroutine, which reads, parses and waits for verdicts. The
+// broadcaster and the second hand come from outside; what both sides touch is
+// under session.mu. It is not held across a write, a hash or the journal: the
+// write side has an owner flag (outbox.writing), and whoever holds that writes
+// unlocked. Lock order: Server.pubMu, Server.mu, session.mu, sheet.mu; a
+// session never takes Server.mu while it holds its own.
+//
+// # Bounds
+//
+//	line             4 KiB before authorize, 8 KiB after; nesting 4
+//	outbox           64 KiB of answers, and one pending work
+//	issued jobs      32 a connection
+//	names            128 a connection, all of one member
+//	duplicates       pool.MaxSeen a connection and tip
+//
+// Every close has a name: see CloseReason.
 package stratum

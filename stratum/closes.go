@@ -1,0 +1,99 @@
+package stratum
+
+import (
+	"sync"
+	"time"
+)
+
+// CloseReason names why a connection ended. Every close has one.
+type CloseReason uint8
+
+// The reasons. If you add one, give it a name in closeNames below; the metric,
+// the log field and the list of last closes follow from there.
+const (
+	CloseNone         CloseReason = iota
+	CloseHangup                   // the rig closed, or reset
+	CloseReadError                // any other read error
+	CloseWriteError               // the rig vanished under a write
+	CloseBadLine                  // not JSON, or not a request we can even refuse
+	CloseLongLine                 // above the limit of the state
+	CloseHalfLine                 // an unfinished line became too old
+	CloseLate                     // not authorized in time
+	CloseDenied                   // too many refused names
+	CloseIdle                     // no line for an hour
+	CloseSlowReader               // a full socket that took nothing for 10 s
+	CloseOutboxFull               // more waits for the rig than it may
+	CloseNoTemplate               // the node gives no work: the rig should fail over
+	CloseDraining                 // the server stops
+	CloseServerFull               // MaxConns, or no free extranonce1
+	CloseNotPublished             // refused between Withdraw and the next Publish
+	ClosePanic                    // our defect, contained
+	closeCount
+)
+
+var closeNames = [closeCount]string{
+	CloseNone:         "none",
+	CloseHangup:       "hangup",
+	CloseReadError:    "read_error",
+	CloseWriteError:   "write_error",
+	CloseBadLine:      "bad_line",
+	CloseLongLine:     "long_line",
+	CloseHalfLine:     "half_line",
+	CloseLate:         "authorize_timeout",
+	CloseDenied:       "denied",
+	CloseIdle:         "idle",
+	CloseSlowReader:   "slow_reader",
+	CloseOutboxFull:   "outbox_full",
+	CloseNoTemplate:   "no_template",
+	CloseDraining:     "draining",
+	CloseServerFull:   "server_full",
+	CloseNotPublished: "no_work",
+	ClosePanic:        "panic",
+}
+
+// String returns the stable name, for metrics, logs and lists.
+func (r CloseReason) String() string {
+	if r >= closeCount {
+		return closeNames[CloseNone]
+	}
+	return closeNames[r]
+}
+
+// CloseInfo is one ended connection.
+type CloseInfo struct {
+	Time     time.Time
+	Reason   CloseReason
+	Remote   string
+	Name     string // first authorized name, "" without
+	Agent    string // sanitised
+	Duration time.Duration
+	Shares   uint64 // accepted
+}
+
+// keepCloses is how many ended connections are remembered.
+const keepCloses = 100
+
+// closeRing remembers the last closes.
+type closeRing struct {
+	mu   sync.Mutex
+	ring [keepCloses]CloseInfo
+	n    int // ever
+}
+
+func (c *closeRing) add(i CloseInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ring[c.n%keepCloses] = i
+	c.n++
+}
+
+// list returns the remembered closes, newest first.
+func (c *closeRing) list() []CloseInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]CloseInfo, 0, min(c.n, keepCloses))
+	for i := c.n - 1; i >= 0 && i >= c.n-keepCloses; i-- {
+		out = append(out, c.ring[i%keepCloses])
+	}
+	return out
+}

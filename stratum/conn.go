@@ -1,0 +1,30 @@
+package stratum
+
+// conn is all that a session knows of its rig's socket. Real sockets stand
+// behind it (conn_tcp.go), and in tests a twin that works inside a bubble of
+// synctest, where a real socket would hang.
+//
+// One goroutine reads. One at a time writes: the outbox sees to that. Close may
+// come from anywhere, any number of times, and ends the others.
+type conn interface {
+	// Read waits until the rig sent something, then reads once into a buffer
+	// borrowed from l. While it waits it holds none, so that ten thousand idle
+	// rigs need no buffers. io.EOF is a hang-up. On an error no buffer is held.
+	Read(l lender) (int, error)
+
+	// TryWrite writes what the socket takes at once, and never blocks. A full
+	// socket is a short count without an error.
+	TryWrite(bufs [][]byte) (int, error)
+
+	// WaitWrite blocks until the socket would take something.
+	WaitWrite() error
+
+	Close() error
+	Remote() string
+}
+
+// lender lends read buffers.
+type lender interface {
+	borrow() []byte
+	giveBack()
+}

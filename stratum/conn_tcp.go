@@ -1,0 +1,133 @@
+package stratum
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tcpConn is a socket, read and written through its file descriptor so that
+// "try" and "wait" can be told apart. The closures handed to SyscallConn are
+// made once per connection: none is allocated per read or write.
+type tcpConn struct {
+	nc     net.Conn
+	raw    syscall.RawConn
+	remote string
+
+	lender  lender // of the Read in progress
+	readN   int
+	readErr error
+	readFn  func(fd uintptr) bool
+
+	bufs     [][]byte // of the write in progress
+	writeN   int
+	writeErr error
+	tryFn    func(fd uintptr) bool
+	waitFn   func(fd uintptr) bool
+}
+
+// newTCPConn wraps nc, or returns false when it has no file descriptor.
+func newTCPConn(nc net.Conn) (*tcpConn, bool) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, false
+	}
+	if t, ok := nc.(*net.TCPConn); ok {
+		// A dead rig is noticed after 60 + 3*10 s; without this, never. An
+		// error here is that of a socket already gone, which Read will report.
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 10 * time.Second, Count: 3})
+	}
+	c := &tcpConn{nc: nc, raw: raw, remote: nc.RemoteAddr().String()}
+	c.readFn, c.tryFn, c.waitFn = c.readOnce, c.tryOnce, c.waitOnce
+	return c, true
+}
+
+func (c *tcpConn) Remote() string { return c.remote }
+func (c *tcpConn) Close() error   { return c.nc.Close() }
+
+// Read tries first and waits only when there is nothing. Both happen inside one
+// raw.Read: the poller forgets an edge that comes between two of them.
+func (c *tcpConn) Read(l lender) (int, error) {
+	c.lender, c.readN, c.readErr = l, 0, nil
+	if err := c.raw.Read(c.readFn); err != nil {
+		return 0, err
+	}
+	return c.readN, c.readErr
+}
+
+func (c *tcpConn) readOnce(fd uintptr) bool {
+	b := c.lender.borrow()
+	n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(fd), b) })
+	switch {
+	case err == unix.EAGAIN:
+		c.lender.giveBack()
+		return false
+	case err != nil:
+		c.lender.giveBack()
+		c.readErr = err
+	case n == 0:
+		c.lender.giveBack()
+		c.readErr = io.EOF
+	default:
+		c.readN = n
+	}
+	return true
+}
+
+func (c *tcpConn) TryWrite(bufs [][]byte) (int, error) {
+	c.bufs, c.writeN, c.writeErr = bufs, 0, nil
+	err := c.raw.Write(c.tryFn)
+	c.bufs = nil
+	if err != nil {
+		return 0, err
+	}
+	return c.writeN, c.writeErr
+}
+
+// WaitWrite asks the socket before it waits, again inside one raw.Write: space
+// may have come since the TryWrite that found none.
+func (c *tcpConn) WaitWrite() error {
+	c.writeErr = nil
+	if err := c.raw.Write(c.waitFn); err != nil {
+		return err
+	}
+	return c.writeErr
+}
+
+func (c *tcpConn) tryOnce(fd uintptr) bool {
+	n, err := ignoringEINTR(func() (int, error) {
+		if len(c.bufs) == 1 {
+			return unix.Write(int(fd), c.bufs[0])
+		}
+		return unix.Writev(int(fd), c.bufs)
+	})
+	if err == unix.EAGAIN {
+		err = nil
+	}
+	c.writeN, c.writeErr = max(n, 0), err
+	return true
+}
+
+func (c *tcpConn) waitOnce(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := ignoringEINTR(func() (int, error) { return unix.Poll(fds, 0) })
+	c.writeErr = err
+	return n > 0 || err != nil
+}
+
+// ignoringEINTR repeats f while a signal interrupts it.
+func ignoringEINTR(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,375 @@
+package stratum
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cordee/pool"
+)
+
+// ErrStopped reports a Serve on a server that was drained.
+var ErrStopped = errors.New("stratum: server is stopped")
+
+// Server speaks Stratum V1 to rigs. Make one with NewServer, call Serve for
+// each listener, Publish work, and Drain at the end.
+type Server struct {
+	cfg   Config
+	scale pool.Scale
+	start time.Time // of the server's millisecond clock
+
+	set    atomic.Pointer[published]
+	tip    atomic.Uint64 // generation of the newest set
+	number atomic.Uint64 // job sets ever published
+	count  counters
+	closes closeRing
+	nonces nonces
+	memory memory
+	desks  sync.Pool
+	kick   chan struct{} // a newer set waits for the broadcaster
+	stop   chan struct{} // closed when drained
+
+	sessions   sync.WaitGroup // every goroutine of a connection
+	background sync.WaitGroup
+
+	pubMu sync.Mutex // orders Publish and Withdraw
+
+	mu        sync.Mutex
+	list      []*session
+	listeners map[net.Listener]struct{}
+	ids       uint64
+	refusing  bool // withdrawn
+	draining  bool
+	running   bool // background goroutines
+	stopped   bool
+}
+
+// NewServer checks cfg. It starts nothing.
+func NewServer(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:       cfg,
+		scale:     cfg.Network.Scale,
+		start:     time.Now(),
+		kick:      make(chan struct{}, 1),
+		stop:      make(chan struct{}),
+		listeners: make(map[net.Listener]struct{}),
+	}
+	s.nonces.prefix = cfg.Prefix
+	s.nonces.rotated = s.now()
+	s.desks.New = func() any { return new(desk) }
+	return s, nil
+}
+
+// now is a monotonic clock in milliseconds, never 0: 0 stands for never.
+func (s *Server) now() int64 { return time.Since(s.start).Milliseconds() + 1 }
+
+// Serve accepts rigs from ln until ctx ends or the server is drained, and then
+// closes ln and returns nil. Connections live on: only Drain ends them. An
+// accept error, such as too many open files, is survived: it is retried after
+// 10 ms to 1 s. ErrStopped if the server was drained before.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		_ = ln.Close()
+		return ErrStopped
+	}
+	s.listeners[ln] = struct{}{}
+	s.runLocked()
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, ln)
+		s.mu.Unlock()
+		_ = ln.Close()
+	}()
+	unhook := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer unhook()
+
+	const first, most = 10 * time.Millisecond, time.Second
+	pause := first
+	for {
+		nc, err := ln.Accept()
+		if err == nil {
+			pause = first
+			s.admit(nc)
+			continue
+		}
+		if ctx.Err() != nil || s.isDraining() {
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("stratum: listener %s: %w", ln.Addr(), err)
+		}
+		s.count.acceptFails.Add(1)
+		s.cfg.Log.Error().Str("event", "conn.accept_error").Err(err).Dur("retry", pause).Send()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.stop:
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, most)
+	}
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// admit starts a session for nc, or closes it.
+func (s *Server) admit(nc net.Conn) {
+	c, ok := newTCPConn(nc)
+	if !ok {
+		s.count.acceptFails.Add(1)
+		s.cfg.Log.Error().Str("event", "conn.accept_error").Str("type", fmt.Sprintf("%T", nc)).
+			Msg("connection has no file descriptor")
+		_ = nc.Close()
+		return
+	}
+	s.open(c)
+}
+
+// open starts a session on c, or closes c with a name.
+func (s *Server) open(c conn) *session {
+	now := s.now()
+	sess := &session{
+		srv: s, conn: c, opened: time.Now(), openedMs: now,
+		en2Size: pool.Extranonce2Size, mask: pool.VersionRollingMask,
+	}
+	sess.lastLine.Store(now)
+	s.count.opened.Add(1)
+
+	s.mu.Lock()
+	refuse := CloseNone
+	switch {
+	case s.draining:
+		refuse = CloseDraining
+	case s.refusing:
+		refuse = CloseNotPublished
+	case len(s.list) >= s.cfg.MaxConns:
+		refuse = CloseServerFull
+	default:
+		var ok bool
+		if sess.en1, ok = s.nonces.take(now, s.number.Load()); !ok {
+			refuse = CloseServerFull
+		}
+	}
+	if refuse != CloseNone {
+		s.mu.Unlock()
+		_ = c.Close()
+		s.ended(sess, refuse)
+		return nil
+	}
+	s.ids++
+	sess.id = s.ids
+	sess.place = len(s.list)
+	s.list = append(s.list, sess)
+	s.runLocked()
+	s.sessions.Go(func() { s.serve(sess) })
+	s.mu.Unlock()
+
+	s.cfg.Log.Debug().Str("event", "conn.open").Uint64("conn", sess.id).Str("remote", c.Remote()).Send()
+	return sess
+}
+
+// serve is a session's goroutine, from open to the last trace.
+func (s *Server) serve(sess *session) {
+	reason := sess.run()
+
+	sess.mu.Lock()
+	sess.closeLocked(reason)
+	reason = sess.reason
+	if sess.started && sess.accepted > 0 {
+		s.memory.put(sess.names[0].worker.Name, sess.vardiff.Current(), s.now())
+	}
+	sess.mu.Unlock()
+
+	s.mu.Lock()
+	last := s.list[len(s.list)-1]
+	s.list[sess.place], last.place = last, sess.place
+	s.list[len(s.list)-1] = nil
+	s.list = s.list[:len(s.list)-1]
+	s.mu.Unlock()
+	s.nonces.free(sess.en1)
+	s.ended(sess, reason)
+}
+
+// ended leaves the traces of a close.
+func (s *Server) ended(sess *session, r CloseReason) {
+	s.count.closed[r].Add(1)
+	if r == CloseSlowReader || r == CloseOutboxFull {
+		s.count.slow.Add(1)
+	}
+	info := CloseInfo{
+		Time: time.Now(), Reason: r, Remote: sess.conn.Remote(),
+		Agent: sess.agent, Shares: sess.accepted,
+	}
+	info.Duration = info.Time.Sub(sess.opened)
+	if len(sess.names) > 0 {
+		info.Name = sess.names[0].worker.Name
+	}
+	s.closes.add(info)
+	s.cfg.Log.Info().Str("event", "conn.close").Uint64("conn", sess.id).Str("reason", r.String()).
+		Str("remote", info.Remote).Str("name", info.Name).Dur("after", info.Duration).
+		Uint64("shares", info.Shares).Send()
+}
+
+// Publish makes set what is mined, and tells every rig. It returns at once and
+// never waits for a rig; a rig that cannot take it yet gets the newest set when
+// it can. A set without jobs is ignored, and logged.
+func (s *Server) Publish(set JobSet) {
+	if len(set.Jobs) == 0 {
+		s.cfg.Log.Error().Str("event", "job.empty_set").Send()
+		return
+	}
+	sheets := make([]*sheet, 0, len(set.Jobs))
+	for _, j := range set.Jobs {
+		sheets = append(sheets, newSheet(j, s.scale))
+	}
+	s.pubMu.Lock()
+	s.tip.Store(set.Jobs[0].Tip)
+	s.set.Store(&published{set: set, number: s.number.Add(1), sheets: sheets})
+	s.mu.Lock()
+	s.refusing = false
+	s.mu.Unlock()
+	s.pubMu.Unlock()
+	select {
+	case s.kick <- struct{}{}:
+	default: // the broadcaster will find the newest
+	}
+}
+
+// Withdraw says that there is nothing to mine: every connection is closed with
+// reason, so that rigs go to their backup pool, and new ones are closed until
+// the next Publish.
+func (s *Server) Withdraw(reason CloseReason) {
+	s.pubMu.Lock()
+	s.set.Store(nil)
+	s.mu.Lock()
+	s.refusing = true
+	s.mu.Unlock()
+	s.pubMu.Unlock()
+	for _, sess := range s.snapshot(nil) {
+		sess.finish(reason)
+	}
+}
+
+// Drain ends the server: no more accepts, client.reconnect to every rig, a
+// moment in which submits still are answered and rigs leave by themselves, then
+// the rest is closed by name. It returns nil when every session has ended, or
+// ctx's error when that came first; connections are closed then too, but a
+// session may still wait for its verdict.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	for ln := range s.listeners {
+		_ = ln.Close()
+	}
+	s.mu.Unlock()
+	for _, sess := range s.snapshot(nil) {
+		sess.push(reconnectLine)
+	}
+	ended := make(chan struct{})
+	go func() {
+		s.sessions.Wait()
+		close(ended)
+	}()
+	grace := time.NewTimer(s.cfg.Limits.DrainGrace)
+	defer grace.Stop()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	case <-grace.C:
+	}
+	for _, sess := range s.snapshot(nil) {
+		sess.finish(CloseDraining)
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, sess := range s.snapshot(nil) {
+			sess.close(CloseDraining)
+		}
+	}
+	s.mu.Lock()
+	if !s.stopped {
+		s.stopped = true
+		close(s.stop)
+	}
+	s.mu.Unlock()
+	s.background.Wait()
+	return err
+}
+
+// snapshot appends the connections of this moment to dst.
+func (s *Server) snapshot(dst []*session) []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(dst, s.list...)
+}
+
+// Stats returns the server's counters.
+func (s *Server) Stats() Stats {
+	st := s.count.snapshot()
+	st.Scale = s.scale
+	for _, sess := range s.snapshot(nil) {
+		st.Connections++
+		sess.mu.Lock()
+		if sess.state == working {
+			st.Working++
+		}
+		sess.mu.Unlock()
+	}
+	return st
+}
+
+// Rigs returns every connection, in no order.
+func (s *Server) Rigs() []RigInfo {
+	list := s.snapshot(nil)
+	now := s.now()
+	out := make([]RigInfo, 0, len(list))
+	for _, sess := range list {
+		out = append(out, sess.info(now))
+	}
+	return out
+}
+
+// Closes returns the last 100 ended connections, newest first.
+func (s *Server) Closes() []CloseInfo { return s.closes.list() }
+
+func (s *session) info(now int64) RigInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := RigInfo{
+		Member: s.member, Agent: s.agent, Remote: s.conn.Remote(), State: stateNames[s.state],
+		Accepted: s.accepted, LastShare: s.lastTime, Connected: s.opened,
+		Rejected: make(map[string]uint64),
+	}
+	if len(s.names) > 0 {
+		r.Name = s.names[0].worker.Name
+	}
+	if last := s.issued.last(); last != nil {
+		r.Difficulty = last.difficulty
+		r.Hashrate = s.meter.hashrate(s.startMs, now, s.srv.scale)
+	}
+	for i, n := range s.rejects {
+		if n > 0 {
+			r.Rejected[pool.Reject(i).Name()] = uint64(n)
+		}
+	}
+	return r
+}

@@ -1,0 +1,458 @@
+package stratum
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cordee/pool"
+)
+
+// state is how far a connection came. Work is pushed in working only.
+type state uint8
+
+const (
+	fresh      state = iota // nothing yet
+	subscribed              // knows its extranonce1
+	named                   // authorized, but did not subscribe yet
+	working                 // both
+	stateCount
+)
+
+var stateNames = [stateCount]string{"fresh", "subscribed", "authorized", "working"}
+
+// method is one of the closed set of requests.
+type method uint8
+
+const (
+	mSubmit method = iota
+	mSubscribe
+	mAuthorize
+	mConfigure
+	mSuggestDifficulty
+	mSuggestTarget
+	mExtranonceSubscribe
+	mPing
+	mPong
+	mGetTransactions
+	mMultiVersion
+	mCapabilities
+	mResponse // an answer to one of our lines
+	mOther
+	methodCount
+)
+
+var methodNames = [methodCount]string{
+	"submit", "subscribe", "authorize", "configure", "suggest_difficulty", "suggest_target",
+	"extranonce_subscribe", "ping", "pong", "get_transactions", "multi_version", "capabilities",
+	"response", "other",
+}
+
+// law is the session's law: what handles a method, and in which states it is
+// refused. If you add a method, give it a row here.
+var law = [methodCount]struct {
+	handle func(*session, *desk, *message)
+	refuse [stateCount]pool.Reject
+}{
+	mSubmit: {(*session).onSubmit, [stateCount]pool.Reject{
+		fresh: pool.NotSubscribed, named: pool.NotSubscribed, subscribed: pool.Unauthorized}},
+	mSubscribe:           {handle: (*session).onSubscribe},
+	mAuthorize:           {handle: (*session).onAuthorize},
+	mConfigure:           {handle: (*session).onConfigure},
+	mSuggestDifficulty:   {handle: (*session).onSuggestDifficulty},
+	mSuggestTarget:       {handle: (*session).onSuggestTarget},
+	mExtranonceSubscribe: {handle: (*session).onTrue}, // it never changes here: nothing to do
+	mPing:                {handle: (*session).onPing},
+	mPong:                {handle: (*session).onNothing}, // ESP-Miner answers a ping with a request
+	mGetTransactions:     {handle: (*session).onGetTransactions},
+	mMultiVersion:        {handle: (*session).onTrue},
+	mCapabilities:        {handle: (*session).onTrue},
+	mResponse:            {handle: (*session).onNothing},
+	mOther:               {handle: (*session).onOther},
+}
+
+// methodOf names a message. The old form of suggest_difficulty has its value
+// in the name.
+func methodOf(m *message) method {
+	if m.method == nil {
+		if m.response {
+			return mResponse
+		}
+		return mOther
+	}
+	switch name := plain(m.method); string(name) {
+	case "mining.submit":
+		return mSubmit
+	case "mining.subscribe":
+		return mSubscribe
+	case "mining.authorize":
+		return mAuthorize
+	case "mining.configure":
+		return mConfigure
+	case "mining.suggest_difficulty":
+		return mSuggestDifficulty
+	case "mining.suggest_target":
+		return mSuggestTarget
+	case "mining.extranonce.subscribe":
+		return mExtranonceSubscribe
+	case "mining.ping":
+		return mPing
+	case "pong", "mining.pong":
+		return mPong
+	case "mining.get_transactions":
+		return mGetTransactions
+	case "mining.multi_version":
+		return mMultiVersion
+	case "mining.capabilities":
+		return mCapabilities
+	default:
+		if strings.HasPrefix(string(name), suggestPrefix) {
+			return mSuggestDifficulty
+		}
+		return mOther
+	}
+}
+
+// name is one authorized name of a connection.
+type name struct {
+	raw    string // as the rig sent it
+	worker pool.Worker
+}
+
+// session is one rig's connection. Its goroutine reads, parses and waits for
+// verdicts; the server's goroutines push work and look at the time. What both
+// touch is under mu, which is never held across a write, a hash or the journal.
+type session struct {
+	srv      *Server
+	conn     conn
+	id       uint64
+	opened   time.Time
+	openedMs int64
+	en1      [pool.Extranonce1Size]byte
+	en2Size  uint8
+	place    int // in the server's list
+
+	// Of the session's goroutine alone.
+	desk     *desk
+	partial  []byte // the start of a line
+	seen     pool.Seen
+	seenTip  uint64 // generation that seen is of
+	denied   int
+	end      CloseReason // close once the answers are out
+	rejected uint32      // for sampling the log
+
+	halfSince    atomic.Int64 // ms, start of the unfinished line; 0 for none
+	lastLine     atomic.Int64 // ms
+	stalledSince atomic.Int64 // ms, last progress of a full socket; 0 for none
+
+	mu      sync.Mutex
+	state   state
+	started bool        // the first work is due or out
+	busy    bool        // a read is being worked on
+	ending  CloseReason // close with it when no longer busy
+	reason  CloseReason
+	box     outbox
+
+	agent      string
+	names      []name // written by the goroutine under mu
+	member     uint16 // of the first name; all others are of the same
+	mask       uint32 // negotiated, or the server's
+	asked      bool   // configure asked for version-rolling
+	floor      pool.Difficulty
+	wish       password        // what the first authorize asked for
+	suggestion pool.Difficulty // newest that was honoured
+	suggestAt  int64
+
+	issued   issued
+	number   uint64 // of the newest set issued here
+	vardiff  pool.Vardiff
+	nextTick int64
+	meter    meter
+	startMs  int64 // of the first work
+	accepted uint64
+	rejects  [notedRejects]uint32
+	lastTime time.Time // of the last accepted share
+}
+
+// notedRejects is above every pool.Reject that a session sees.
+const notedRejects = 16
+
+// desk is what a session borrows while there is something to do: the read
+// buffer, the batch, and the answers.
+type desk struct {
+	buf     [deskSize]byte
+	n       int // bytes of the unfinished line in front
+	batch   pool.Batch
+	tip     uint64 // generation the batch is judged against
+	answers []answer
+	out     []byte
+}
+
+// answer is one submit's place in the order of answers.
+type answer struct {
+	id     []byte
+	entry  int // in the batch, -1 when it was refused before
+	reject pool.Reject
+}
+
+// borrow implements lender.
+func (s *session) borrow() []byte {
+	d := s.srv.desks.Get().(*desk)
+	d.n = copy(d.buf[:], s.partial)
+	s.desk = d
+	return d.buf[d.n:]
+}
+
+// giveBack implements lender.
+func (s *session) giveBack() {
+	d := s.desk
+	s.desk = nil
+	// Works and names must not live on in an idle buffer.
+	clear(d.batch.Subs)
+	clear(d.batch.Claims)
+	d.batch.Reset(nil)
+	clear(d.answers)
+	d.answers, d.out = d.answers[:0], d.out[:0]
+	s.srv.desks.Put(d)
+}
+
+// run serves the connection until it ends, and says why it did. A panic ends
+// this connection only.
+func (s *session) run() (reason CloseReason) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.count.panics.Add(1)
+			s.srv.cfg.Log.Error().Str("event", "conn.panic").Uint64("conn", s.id).
+				Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Send()
+			reason = ClosePanic
+		}
+	}()
+	for {
+		n, err := s.conn.Read(s)
+		if err != nil {
+			return readReason(err)
+		}
+		s.srv.count.in.Add(uint64(n))
+		s.mu.Lock()
+		s.busy = true
+		s.mu.Unlock()
+		s.take(n)
+		s.deliver()
+		s.giveBack()
+		if s.end != CloseNone {
+			return s.end
+		}
+	}
+}
+
+// take works through the complete lines of one read, n new bytes.
+func (s *session) take(n int) {
+	d := s.desk
+	buf := d.buf[:d.n+n]
+	whole := false
+	for s.end == CloseNone {
+		line, rest, ok := cutLine(buf)
+		if !ok {
+			break
+		}
+		if len(buf)-len(rest)-1 > s.lineLimit() {
+			s.end = CloseLongLine
+			break
+		}
+		buf, whole = rest, true
+		if !isBlank(line) {
+			s.line(d, line)
+		}
+	}
+	if s.end == CloseNone && len(buf) > s.lineLimit() {
+		s.end = CloseLongLine
+	}
+	s.rule(d)
+
+	now := s.srv.now()
+	if whole {
+		s.lastLine.Store(now)
+	}
+	switch {
+	case len(buf) == 0:
+		s.halfSince.Store(0)
+	case whole || s.halfSince.Load() == 0:
+		s.halfSince.Store(now)
+	}
+	if len(buf) == 0 && cap(s.partial) > 512 {
+		s.partial = nil
+	}
+	s.partial = append(s.partial[:0], buf...)
+}
+
+func (s *session) lineLimit() int {
+	if len(s.names) == 0 {
+		return s.srv.cfg.Limits.FirstLine
+	}
+	return s.srv.cfg.Limits.Line
+}
+
+// line handles one line.
+func (s *session) line(d *desk, line []byte) {
+	var m message
+	if !parseLine(line, &m) || m.badID {
+		s.srv.cfg.Log.Info().Str("event", "conn.bad_line").Uint64("conn", s.id).
+			Str("start", clean(line, 80)).Send()
+		s.end = CloseBadLine
+		return
+	}
+	k := methodOf(&m)
+	s.srv.count.messages[k].Add(1)
+	if k != mSubmit {
+		s.rule(d) // answers keep the order of the requests
+	}
+	if r := law[k].refuse[s.state]; r != pool.Accepted {
+		if k == mSubmit {
+			s.count(r)
+		}
+		if m.id != nil {
+			d.out = appendReject(d.out, m.id, r)
+		}
+		return
+	}
+	law[k].handle(s, d, &m)
+}
+
+// deliver sends what the read brought forth, and the first work once both
+// subscribe and authorize are answered: nothing may come between those two
+// answers (spec/stratum 2.2).
+func (s *session) deliver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+	if s.state == working && !s.started {
+		s.start()
+	}
+	if len(s.desk.out) > 0 || s.box.want {
+		s.flush(s.desk.out)
+	}
+	if s.end == CloseNone {
+		s.end = s.ending
+	}
+}
+
+// start makes the first work due. s.mu is held.
+func (s *session) start() {
+	now := s.srv.now()
+	d := s.srv.memory.get(s.names[0].worker.Name, now)
+	for _, next := range []pool.Difficulty{s.wish.start, s.suggestion, s.srv.cfg.StartDifficulty} {
+		if d == 0 {
+			d = next
+		}
+	}
+	s.floor = max(s.floor, s.wish.floor)
+	s.started = true
+	s.startMs, s.meter.at = now, now
+	s.nextTick = now + tickMillis
+	s.vardiff = pool.NewVardiff(d.PowerOfTwo(), s.srv.cfg.SharesPerMinute, now)
+	s.box.want = true
+	s.box.wantMask = s.asked
+}
+
+// clamp returns the power of two to send for d: at least the floor, at most
+// what the network asks, which wins.
+func (s *session) clamp(d, network pool.Difficulty) pool.Difficulty {
+	low := max(s.srv.cfg.MinDifficulty, s.floor)
+	if p := low.PowerOfTwo(); p < low {
+		low = p << 1
+	}
+	high := min(network, pool.Difficulty(s.srv.scale)<<31) // NerdQAxe reads 32 bits
+	return min(max(d.PowerOfTwo(), low), high)
+}
+
+// retarget puts d in force, clamped, and makes new work due if that changes
+// anything. s.mu is held.
+func (s *session) retarget(d pool.Difficulty) {
+	p := s.srv.set.Load()
+	if p == nil || !s.started {
+		return
+	}
+	if d = s.clamp(d, p.sheetFor(s.agent).network); d != s.vardiff.Current() {
+		s.vardiff.Set(d, s.srv.now())
+		s.box.want = true
+		s.srv.count.retargets.Add(1)
+	}
+}
+
+// offer pushes p if the rig does not have it yet. It never blocks.
+func (s *session) offer(p *published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.started || s.number >= p.number {
+		return
+	}
+	s.box.want = true
+	s.box.wantClean = s.box.wantClean || p.set.Clean
+	s.flush(nil)
+}
+
+// push sends one line as soon as the socket takes it.
+func (s *session) push(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush([]byte(line))
+}
+
+// look is the server's second hand: it ends what is too old, and lets vardiff
+// see silence.
+func (s *session) look(now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.srv.cfg.Limits
+	over := func(since int64, limit time.Duration) bool {
+		return since != 0 && now-since >= limit.Milliseconds()
+	}
+	switch {
+	case s.reason != CloseNone:
+	case !s.started && over(s.openedMs, l.Authorize):
+		s.closeLocked(CloseLate)
+	case over(s.stalledSince.Load(), l.WriteStall):
+		s.closeLocked(CloseSlowReader)
+	case s.busy: // waits for us
+	case over(s.halfSince.Load(), l.HalfLine):
+		s.closeLocked(CloseHalfLine)
+	case over(s.lastLine.Load(), l.Idle):
+		s.closeLocked(CloseIdle)
+	case s.started && now >= s.nextTick:
+		s.nextTick = now + tickMillis
+		if d := s.vardiff.Tick(now); d != s.vardiff.Current() {
+			s.retarget(d)
+			if s.box.want {
+				s.flush(nil)
+			}
+		}
+	}
+}
+
+// close ends the connection. The first reason given is the one that counts.
+func (s *session) close(r CloseReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeLocked(r)
+}
+
+func (s *session) closeLocked(r CloseReason) {
+	if s.reason == CloseNone {
+		s.reason = r
+	}
+	_ = s.conn.Close() // of a socket that is given up: nothing depends on it
+}
+
+// finish ends the connection as soon as answers under way are written.
+func (s *session) finish(r CloseReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy {
+		s.ending = r
+		return
+	}
+	s.closeLocked(r)
+}
