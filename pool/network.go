@@ -51,7 +51,9 @@ func (n *Network) Script(addr string) ([]byte, error) {
 				return nil, fmt.Errorf("address %q is of %s, not of %s", addr, networks[i].Name, n.Name)
 			}
 		}
-		return nil, fmt.Errorf("address %q is not valid: %w", addr, err)
+		// The cause is kept back: for a typing error it names the checksum that
+		// would fit, and somebody would paste it and pay to nobody.
+		return nil, fmt.Errorf("address %q is not valid: copy it again from the wallet", addr)
 	}
 	switch a.(type) {
 	case *address.AddressPubKey:
