@@ -82,6 +82,8 @@ func (b *builder) chain() {
 	name := b.raw.Network
 	if n, err := pool.NetworkByName(name); err == nil {
 		b.c.Network = n
+	} else if !b.Has("network") {
+		// Reported as missing, or as misspelt, already.
 	} else if name == "mainnet" || name == "bitcoin" {
 		b.Errorf("network", "%q is called \"main\" here", name)
 	} else {
@@ -171,8 +173,11 @@ func (b *builder) difficulty(at string, r rawListener, l *Listener) {
 			least = min(least, start)
 		}
 	}
-	l.Min = b.units(at+".min_difficulty", least)
 	l.Start = b.units(at+".start_difficulty", start)
+	if b.Failed(at + ".start_difficulty") {
+		return
+	}
+	l.Min = b.units(at+".min_difficulty", least)
 	if start < least {
 		b.Errorf(at+".start_difficulty", "%v is below min_difficulty %v (line %d)", start, least, b.Line(at+".min_difficulty"))
 	}

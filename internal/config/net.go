@@ -27,11 +27,12 @@ func (b *builder) nodes() {
 		n := Node{Name: r.Name, User: r.User, ZMQ: r.ZMQ}
 		n.URL = b.nodeURL(at+".url", r.URL)
 		if n.URL != "" {
-			if j, ok := urls[n.URL]; ok {
+			same := strings.Replace(n.URL, "//localhost:", "//127.0.0.1:", 1)
+			if j, ok := urls[same]; ok {
 				other := tomlfile.Index("node", j)
 				b.Errorf(at+".url", "%s is already %s (line %d)", n.URL, other, b.Line(other+".url"))
 			} else {
-				urls[n.URL] = i
+				urls[same] = i
 			}
 		}
 		if n.Name == "" {
@@ -67,7 +68,7 @@ func (b *builder) credentials(at string, r rawNode) {
 		}
 	case r.User == "":
 		b.Errorf(at+".password_file", "whose? write user too")
-	case r.PasswordFile == "":
+	case r.PasswordFile == "" && !b.Failed(at+".password") && !b.Failed(at+".rpcpassword"):
 		b.Errorf(at+".user", "write password_file too: the name of a file that holds the password")
 	}
 }
@@ -172,11 +173,16 @@ func (b *builder) ports() {
 		port = strconv.FormatUint(n, 10)
 		for _, o := range all {
 			if o.port == port && overlap(o.host, host) {
-				where := ""
-				if b.Has(o.path) {
-					where = fmt.Sprintf(" (line %d)", b.Line(o.path))
+				// Blame a key that stands in the file: a default cannot be mended.
+				at := taken{path, address, host, port}
+				if !b.Has(path) {
+					at, o = o, at
 				}
-				b.Errorf(path, "%q: port %s is already used by %s, %q%s", address, port, strings.TrimSuffix(o.path, ".address"), o.text, where)
+				where := "the default"
+				if b.Has(o.path) {
+					where = fmt.Sprintf("line %d", b.Line(o.path))
+				}
+				b.Errorf(at.path, "%q: port %s is already used by %s, %q (%s)", at.text, port, strings.TrimSuffix(o.path, ".address"), o.text, where)
 				return
 			}
 		}

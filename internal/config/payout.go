@@ -24,7 +24,7 @@ func (b *builder) payout() {
 		p.TreasuryScript = b.coinbaseScript("payout.treasury", r.Treasury)
 	}
 	p.WindowBlocks = int(b.within("payout.window_blocks", r.WindowBlocks, 1, maxWindow))
-	p.MinPayout = r.MinPayout
+	p.MinPayout = int64(r.MinPayout)
 	switch {
 	case b.Failed("payout.min_payout"):
 	case r.MinPayout < dust:

@@ -60,10 +60,10 @@ type rawWeb struct {
 }
 
 type rawPayout struct {
-	Treasury     string   `toml:"treasury,required"`
-	WindowBlocks int64    `toml:"window_blocks"`
-	MinPayout    int64    `toml:"min_payout"`
-	Fees         []rawFee `toml:"fees"`
+	Treasury     string        `toml:"treasury,required"`
+	WindowBlocks int64         `toml:"window_blocks"`
+	MinPayout    tomlfile.Sats `toml:"min_payout"`
+	Fees         []rawFee      `toml:"fees"`
 }
 
 type rawFee struct {

@@ -76,37 +76,42 @@ func (d *decoder) decode(tree map[string]any, dst any) {
 
 func (d *decoder) table(path string, tree map[string]any, dst reflect.Value) {
 	keys := keysOf(dst.Type())
-	known := map[string]bool{}
+	known, meant := map[string]bool{}, map[string]bool{}
 	for _, k := range keys {
 		known[k.name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(tree)) {
+		if !known[name] {
+			meant[d.unknown(path, name, keys)] = true
+		}
+	}
+	for _, k := range keys {
 		v, ok := tree[k.name]
 		switch {
 		case ok:
 			d.value(Join(path, k.name), v, dst.Field(k.index))
-		case k.required:
+		case k.required && !meant[k.name]: // a misspelt key is not missing too
 			d.missing(path, k)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(tree)) {
-		if !known[name] {
-			d.unknown(path, name, keys)
 		}
 	}
 }
 
 func (d *decoder) missing(path string, k key) {
-	what := k.name
+	full := Join(path, k.name)
 	if k.typ.Kind() == reflect.Struct {
-		what = "table [" + Join(path, k.name) + "]"
+		d.file.Errorf(full, "is missing: the file needs a table [%s]", full)
+		return
 	}
-	d.file.Errorf(Join(path, k.name), "%s is missing", what)
+	d.file.Errorf(full, "is missing")
 }
 
-func (d *decoder) unknown(path, name string, keys []key) {
+// unknown reports a key that the schema does not have and returns the one that
+// it takes it for, or "".
+func (d *decoder) unknown(path, name string, keys []key) (meant string) {
 	full := Join(path, name)
 	if hint, ok := d.hints[name]; ok {
 		d.file.Errorf(full, "unknown key: %s", hint)
-		return
+		return ""
 	}
 	names := make([]string, len(keys))
 	for i, k := range keys {
@@ -114,7 +119,7 @@ func (d *decoder) unknown(path, name string, keys []key) {
 	}
 	if near := nearest(name, names); near != "" {
 		d.file.Errorf(full, "unknown key: did you mean %s?", near)
-		return
+		return near
 	}
 	if homes := d.homes[name]; len(homes) > 0 {
 		if homes[0] == "" {
@@ -122,10 +127,11 @@ func (d *decoder) unknown(path, name string, keys []key) {
 		} else {
 			d.file.Errorf(full, "unknown key here: %s belongs in %s", name, strings.Join(homes, " or "))
 		}
-		return
+		return ""
 	}
 	slices.Sort(names)
 	d.file.Errorf(full, "unknown key: known here are %s", strings.Join(names, ", "))
+	return ""
 }
 
 func (d *decoder) value(path string, v any, dst reflect.Value) {
@@ -143,22 +149,22 @@ func (d *decoder) value(path string, v any, dst reflect.Value) {
 	case reflect.Struct:
 		tree, ok := v.(map[string]any)
 		if !ok {
-			what := "a table"
 			if _, list := v.([]any); list {
-				what = "one table: write [" + path + "], not [[" + path + "]]"
+				d.file.Errorf(path, "there is only one: write [%s], not [[%s]]", path, path)
+			} else {
+				d.wrong(path, v, "a table")
 			}
-			d.wrong(path, v, what)
 			return
 		}
 		d.table(path, tree, dst)
 	case reflect.Slice:
 		list, ok := v.([]any)
 		if !ok {
-			what := "a list in [ ]"
 			if _, table := v.(map[string]any); table {
-				what = "a list: write [[" + path + "]], not [" + path + "]"
+				d.file.Errorf(path, "there may be several: write [[%s]], not [%s]", path, path)
+			} else {
+				d.wrong(path, v, "a list in [ ]")
 			}
-			d.wrong(path, v, what)
 			return
 		}
 		out := reflect.MakeSlice(dst.Type(), len(list), len(list))

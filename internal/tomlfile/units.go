@@ -67,6 +67,18 @@ func (z Size) String() string {
 	return strconv.FormatInt(int64(z), 10) + " bytes"
 }
 
+// Sats is an amount of money in satoshis, a whole number and never a float.
+type Sats int64
+
+func (s *Sats) set(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("must be a whole number of satoshis without quotes, not %s (1 BTC is 100000000)", show(v))
+	}
+	*s = Sats(n)
+	return nil
+}
+
 // digits returns v where it is a number, and an example elsewhere.
 func digits(v any) string {
 	if n, ok := v.(int64); ok && n > 0 {
