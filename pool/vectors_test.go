@@ -99,10 +99,10 @@ type vectors struct {
 		Difficulty float64
 	}
 	Merkle []struct {
-		Source           string
-		Branches         []string
-		Root             string `json:"merkle_root_internal"`
-		CoinbaseHex      string `json:"coinbase_hex"`
+		Source      string
+		Branches    []string
+		Root        string `json:"merkle_root_internal"`
+		CoinbaseHex string `json:"coinbase_hex"`
 	}
 }
 
