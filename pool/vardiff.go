@@ -14,10 +14,10 @@ import "math"
 type Vardiff struct {
 	interval int64   // ms between shares aimed at
 	since    int64   // ms, start of the window
-	last     int64   // ms, last share or change
+	last     int64   // ms, last share, change or silent step
 	work     float64 // credit in the window, in Difficulty units
 	shares   int     // in the window, since the last look
-	silent   int     // silent minutes acted upon
+	silent   int     // silent steps since the last share
 	current  Difficulty
 	ramped   bool // a change settled: later ones keep their distance
 	changed  int64
@@ -29,21 +29,23 @@ const (
 	maxRaise      = 256    // per change
 	maxLower      = 4      // per change
 	forgetAfter   = 60     // expected shares, then the window is halved
-	silenceStep   = 60_000 // ms
+	silenceStep   = 60_000 // ms, at least
+	silenceShares = 10     // expected shares in a silent step, at least
 	minChangeGap  = 10_000 // ms, after the ramp
 	settledChange = 8      // a change smaller than this ends the ramp
 )
 
-// NewVardiff starts a connection at d, aiming at perMinute shares a minute.
+// NewVardiff starts a connection at d, aiming at perMinute shares a minute,
+// which must be above 0.
 func NewVardiff(d Difficulty, perMinute float64, now int64) Vardiff {
-	return Vardiff{interval: int64(60_000 / perMinute), since: now, last: now, changed: now, current: max(d, 1)}
+	return Vardiff{interval: max(int64(60_000/perMinute), 1), since: now, last: now, changed: now, current: max(d, 1)}
 }
 
 // Current returns the difficulty in force.
 func (v *Vardiff) Current() Difficulty { return v.current }
 
 // Set puts d in force, as after a suggestion or a clamp, and starts a new
-// window.
+// window. A series of silent steps goes on: only a share ends it.
 func (v *Vardiff) Set(d Difficulty, now int64) {
 	v.current = max(d, 1)
 	v.since, v.last, v.changed = now, now, now
@@ -67,12 +69,14 @@ func (v *Vardiff) Share(credit Difficulty, now int64) Difficulty {
 
 // Tick is called about every 10 s, shares or not. A silent minute halves the
 // difficulty, the next quarters it, and so on: at the right difficulty a silent
-// minute has probability e^-10.
+// minute has probability e^-10. Where fewer than 10 shares a minute are aimed
+// at, the step is as long as 10 of them take, so that it has that probability
+// too.
 func (v *Vardiff) Tick(now int64) Difficulty {
-	if minutes := int((now - v.last) / silenceStep); minutes > v.silent {
+	if now-v.last >= max(silenceStep, silenceShares*v.interval) {
 		v.silent++
-		shift := min(v.silent, 30)
-		return max(v.current>>shift, 1).PowerOfTwo()
+		v.last = now
+		return max(v.current>>min(v.silent, 63), 1).PowerOfTwo()
 	}
 	return v.look(now)
 }
