@@ -28,7 +28,7 @@ type NodeOptions struct {
 	Chain           string // "regtest" (also "") or "signet", which only Core can start
 	SignetChallenge string // hex of the block script; "" is the public signet's
 
-	ZMQ           bool      // publish hashblock on Node.ZMQ; Core only
+	ZMQ           bool      // publish hashblock on Node.ZMQ where the node can (Core)
 	MiningAddress string    // where generated blocks pay; btcd's generate needs it from the start
 	Log           io.Writer // the child's output; nil is node.log in Dir
 	ExtraArgs     []string  // put last on the command line
@@ -53,7 +53,7 @@ type Node struct {
 	Cookie       string // path of Core's cookie, "" for btcd
 	User         string // btcd's RPC user, "" for Core
 	PasswordFile string // path of btcd's RPC password (0600, no newline), "" for Core
-	ZMQ          string // tcp://127.0.0.1:port of hashblock, "" if not asked for
+	ZMQ          string // tcp://127.0.0.1:port of hashblock, "" if not asked for, and on btcd
 	P2P          string // 127.0.0.1:port of the peer-to-peer port
 
 	ctx     context.Context
@@ -87,8 +87,8 @@ func StartNode(ctx context.Context, o NodeOptions) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == Btcd && (o.Chain == "signet" || o.ZMQ) {
-		return nil, fmt.Errorf("start node: signet and ZMQ need Bitcoin Core, and %s is btcd: set CORDEE_BITCOIND", binary)
+	if kind == Btcd && o.Chain == "signet" {
+		return nil, fmt.Errorf("start node: signet needs Bitcoin Core, and %s is btcd: set CORDEE_BITCOIND", binary)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
