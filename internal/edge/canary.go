@@ -1,0 +1,175 @@
+package edge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cordee/pool"
+)
+
+const (
+	// canaryEvery is how often a real share's block is proposed to the node.
+	canaryEvery = 5 * time.Minute
+	// canaryQuiet keeps proposals, which hold the node's main lock for 40 ms,
+	// away from a tip change.
+	canaryQuiet = 2 * time.Second
+	maxShapes   = 1024
+)
+
+// canary proves to the node, before money depends on it, that what rigs hash
+// would be a valid block (decision 21): the shape of a new payout from a block
+// nobody mined, and every few minutes the very bytes of an accepted share.
+// Proposals skip proof of work. One is in flight at a time.
+type canary struct {
+	e      *Edge
+	shapes chan *pool.Job // latest unproven shape
+	shares chan proposal
+	due    atomic.Bool
+
+	mu     sync.Mutex
+	proven map[[32]byte]bool
+	state  CanaryStatus
+}
+
+// proposal is a block in the making: a real submission, or one made up.
+type proposal struct {
+	sub    pool.Submission
+	header [80]byte
+	tip    uint64
+}
+
+// CanaryStatus says how the last proposals went.
+type CanaryStatus struct {
+	Proven  uint64    `json:"proven"`  // proposals the node called valid
+	Refused uint64    `json:"refused"` // proposals it called invalid
+	Reason  string    `json:"reason,omitempty"`
+	Last    time.Time `json:"last,omitzero"`
+}
+
+func (c *canary) init(e *Edge) {
+	c.e = e
+	c.shapes = make(chan *pool.Job, 1)
+	c.shares = make(chan proposal, 1)
+	c.proven = map[[32]byte]bool{}
+	c.due.Store(true)
+}
+
+// shape queues job's shape for a proposal, unless it is proven.
+func (c *canary) shape(job *pool.Job) {
+	c.mu.Lock()
+	known := c.proven[shapeOf(job)]
+	c.mu.Unlock()
+	if known {
+		return
+	}
+	select {
+	case <-c.shapes: // a newer job replaces one not yet looked at
+	default:
+	}
+	select {
+	case c.shapes <- job:
+	default:
+	}
+}
+
+// offer lends the canary an accepted share when one is due. It never blocks.
+func (c *canary) offer(b *pool.Batch) {
+	if !c.due.Load() {
+		return
+	}
+	for i := range b.Verdicts {
+		if b.Verdicts[i].Reject != pool.Accepted || b.Subs[i].Work.Job == nil {
+			continue
+		}
+		p := proposal{sub: b.Subs[i], header: b.Hashed[i].Header, tip: b.Subs[i].Work.Job.Tip}
+		select {
+		case c.shares <- p:
+			c.due.Store(false)
+		default:
+		}
+		return
+	}
+}
+
+func (c *canary) run(ctx context.Context) error {
+	tick := time.NewTicker(canaryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			c.due.Store(true)
+		case p := <-c.shares:
+			if !c.propose(ctx, p, "share") {
+				c.due.Store(true) // the tip moved or the node is away: take another
+			}
+		case job := <-c.shapes:
+			w := job.Work(0, 0)
+			s := pool.Submission{
+				Work: w, Extranonce2Size: pool.Extranonce2Size,
+				NTime: job.Template.CurTime, Version: job.Template.Version,
+			}
+			h := pool.Hash(nil, []pool.Submission{s})
+			if c.propose(ctx, proposal{sub: s, header: h[0].Header, tip: job.Tip}, "shape") {
+				c.mu.Lock()
+				if len(c.proven) >= maxShapes {
+					clear(c.proven)
+				}
+				c.proven[shapeOf(job)] = true
+				c.mu.Unlock()
+			}
+		}
+	}
+}
+
+// propose waits for a quiet moment and asks the node. It reports whether the
+// node called the block valid.
+func (c *canary) propose(ctx context.Context, p proposal, kind string) bool {
+	for {
+		tip, _, stood := c.e.jobs.current()
+		if tip != p.tip {
+			return false
+		}
+		if stood >= canaryQuiet && !c.e.blocks.submitting() {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(max(canaryQuiet-stood, 100*time.Millisecond)):
+		}
+	}
+	t := p.sub.Work.Template
+	reason, err := c.e.cfg.Node.Propose(ctx, t.Block(&p.header, p.sub.Work.Coinbase(nil, &p.sub)))
+	if err != nil {
+		c.e.log.Warn().Str("event", "canary.no_answer").Str("kind", kind).Err(err).Msg("the node did not judge our block proposal")
+		return false
+	}
+	if tip, _, _ := c.e.jobs.current(); tip != p.tip {
+		return false // judged against another tip: says nothing
+	}
+	c.mu.Lock()
+	c.state.Last, c.state.Reason = c.e.now(), reason
+	if reason == "" {
+		c.state.Proven++
+	} else {
+		c.state.Refused++
+	}
+	c.mu.Unlock()
+	if reason != "" {
+		c.e.log.Error().Str("event", "canary.refused").Str("kind", kind).Str("reason", reason).Int32("height", t.Height).
+			Msg("the node says that a block of what our rigs hash would be invalid: stop and look at it now")
+		return false
+	}
+	c.e.log.Info().Str("event", "canary.valid").Str("kind", kind).Int32("height", t.Height).Msg("the node calls our block valid")
+	return true
+}
+
+func (c *canary) status() CanaryStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}

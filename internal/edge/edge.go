@@ -1,0 +1,157 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"cordee/internal/bitcoind"
+	"cordee/internal/journal"
+	"cordee/pool"
+	"cordee/stratum"
+)
+
+// Node is what the edge needs of the nodes. *bitcoind.Cluster is one.
+type Node interface {
+	Run(ctx context.Context, on func(bitcoind.Update)) error
+	SubmitBlock(ctx context.Context, block []byte, each func(bitcoind.SubmitResult))
+	Propose(ctx context.Context, block []byte) (reason string, err error)
+	InChain(ctx context.Context, hash chainhash.Hash) (height int32, confirmations int64, err error)
+}
+
+// Log is what the edge needs of the journal. *journal.Journal is one.
+type Log interface {
+	Append(recs ...journal.Record) (journal.Ticket, error)
+	AppendShares(shares []journal.Share) (journal.Ticket, error)
+	RigNumber(member uint16, name string) (uint32, error)
+	PutTemplate(t *pool.Template) (chainhash.Hash, error)
+	Template(id chainhash.Hash) (*pool.Template, error)
+	DropTemplates(keep func(height int32, id chainhash.Hash) bool) error
+	PutCandidate(c journal.Candidate) error
+	CandidateDone(hash chainhash.Hash, result string) error
+}
+
+// Payer says how a template's value leaves. It returns the split, which must
+// sum to the value, and the bytes of the receipt that explains it.
+type Payer interface {
+	Payout(t *pool.Template, class pool.Class) (pool.Payout, []byte, error)
+}
+
+// Register says who stands behind a user name.
+type Register interface {
+	Resolve(user string) (w pool.Worker, text string, ok bool)
+}
+
+// Config is what one edge is made of. Every field is needed but the last two.
+type Config struct {
+	Network   *pool.Network
+	Node      Node
+	Log       Log
+	Payer     Payer
+	Register  Register
+	Stratum   stratum.Config // Pool is set by New
+	Listeners []net.Listener
+	Tag       string
+	Recovery  *journal.Recovery
+	Logger    zerolog.Logger
+
+	DrainTimeout time.Duration    // 0: 8 s, so that a stop ends within 10
+	Now          func() time.Time // nil: time.Now
+}
+
+// Edge is a running pool process, without its configuration and its pages.
+type Edge struct {
+	cfg    Config
+	log    zerolog.Logger
+	now    func() time.Time
+	server *stratum.Server
+	jobs   jobs
+	blocks blocks
+	canary canary
+	shares atomic.Uint64 // credited since the start
+	lost   atomic.Uint64 // accepted by Judge but not durable: answered with an error
+	epoch  uint32
+	begun  time.Time
+}
+
+// New checks cfg and builds an edge. It does no I/O.
+func New(cfg Config) (*Edge, error) {
+	switch {
+	case cfg.Network == nil, cfg.Node == nil, cfg.Log == nil, cfg.Payer == nil, cfg.Register == nil, cfg.Recovery == nil:
+		return nil, errors.New("edge: network, node, log, payer, register and recovery are needed")
+	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 8 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	e := &Edge{cfg: cfg, log: cfg.Logger, now: cfg.Now, epoch: cfg.Recovery.Epoch, begun: cfg.Now()}
+	cfg.Stratum.Pool = e
+	server, err := stratum.NewServer(cfg.Stratum)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	e.server = server
+	e.jobs.init(e)
+	e.blocks.init(e)
+	e.canary.init(e)
+	return e, nil
+}
+
+// Server is the stratum server inside, for its statistics.
+func (e *Edge) Server() *stratum.Server { return e.server }
+
+// Authorize implements stratum.Pool.
+func (e *Edge) Authorize(user string) (pool.Worker, string, bool) {
+	return e.cfg.Register.Resolve(user)
+}
+
+// Run lives until ctx ends, then drains: listeners close, submits in flight
+// are answered, blocks in flight are handed over. It returns nil after a clean
+// drain. The journal is the caller's to close, afterwards.
+//
+// The order at the end is the order of the promises: first no new work, then
+// every answer, then every block.
+func (e *Edge) Run(ctx context.Context) error {
+	// What must outlive the signal to stop: answers and blocks in flight.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+
+	e.blocks.resubmit(life, e.cfg.Recovery.Candidates)
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.cfg.Node.Run(gctx, func(u bitcoind.Update) { e.jobs.update(gctx, u) }) })
+	g.Go(func() error { return e.jobs.run(gctx) })
+	g.Go(func() error { return e.blocks.run(gctx) })
+	g.Go(func() error { return e.canary.run(gctx) })
+	serving, stopServing := context.WithCancel(life)
+	defer stopServing()
+	for _, ln := range e.cfg.Listeners {
+		g.Go(func() error { return e.server.Serve(serving, ln) })
+	}
+	g.Go(func() error {
+		<-gctx.Done()
+		limit, cancel := context.WithTimeout(life, e.cfg.DrainTimeout)
+		defer cancel()
+		err := e.server.Drain(limit)
+		stopServing()
+		e.blocks.wait(limit)
+		if err != nil {
+			return fmt.Errorf("edge: drain: %w", err)
+		}
+		return nil
+	})
+	err := g.Wait()
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return nil
+	}
+	return err
+}

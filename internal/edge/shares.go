@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"sync"
+
+	"cordee/internal/journal"
+	"cordee/pool"
+)
+
+// shareBufs lends the journal records of a batch.
+var shareBufs = sync.Pool{New: func() any { return new([]journal.Share) }}
+
+// Submit implements stratum.Pool: hash, hand blocks on, judge, journal. On
+// return every Accepted verdict is durable; those that could not be stored say
+// NotDurable, and no rig hears true for them.
+func (e *Edge) Submit(b *pool.Batch) {
+	b.Hash()
+	for i := range b.Hashed {
+		if b.Hashed[i].Block {
+			e.blocks.found(&b.Subs[i], &b.Hashed[i], b.Claims[i].Worker.Name)
+		}
+	}
+	now := e.now()
+	b.Judge(now.Unix(), e.cfg.Network.Scale)
+
+	buf := shareBufs.Get().(*[]journal.Share)
+	defer shareBufs.Put(buf)
+	shares := (*buf)[:0]
+	credited := uint64(0)
+	for i := range b.Verdicts {
+		if b.Verdicts[i].Reject != pool.Accepted {
+			continue
+		}
+		share, err := e.record(b, i, now.UnixMilli())
+		if err != nil {
+			e.notDurable(b, err)
+			return
+		}
+		if share.Difficulty > 0 {
+			credited++
+		}
+		shares = append(shares, share)
+	}
+	*buf = shares
+	if len(shares) == 0 {
+		return
+	}
+	ticket, err := e.cfg.Log.AppendShares(shares)
+	if err == nil {
+		err = ticket.Wait()
+	}
+	if err != nil {
+		e.notDurable(b, err)
+		return
+	}
+	e.shares.Add(credited)
+	e.canary.offer(b)
+}
+
+// record is verdict i of b as the journal keeps it. The member is the one in
+// the coinbase that was hashed, never the submitted name (decision 34).
+func (e *Edge) record(b *pool.Batch, i int, when int64) (journal.Share, error) {
+	s, w := &b.Subs[i], b.Subs[i].Work
+	rig, err := e.cfg.Log.RigNumber(w.Member, b.Claims[i].Worker.Name)
+	if err != nil {
+		return journal.Share{}, err
+	}
+	return journal.Share{
+		When:        when,
+		Rig:         rig,
+		Member:      w.Member,
+		Class:       w.Job.Class.ID,
+		Variant:     w.Variant,
+		Counter:     w.Job.Counter,
+		WorkBits:    w.Template.WorkBits,
+		Difficulty:  b.Verdicts[i].Credit,
+		Extranonce1: s.Extranonce1,
+		Extranonce2: s.Extranonce2,
+		NTime:       s.NTime,
+		Nonce:       s.Nonce,
+		Version:     s.Version,
+		Hash:        b.Hashed[i].Hash,
+	}, nil
+}
+
+// notDurable turns every acceptance of b into the error that a rig must hear
+// when its share may be lost.
+func (e *Edge) notDurable(b *pool.Batch, err error) {
+	for i := range b.Verdicts {
+		if b.Verdicts[i].Reject == pool.Accepted {
+			b.Verdicts[i] = pool.Verdict{Reject: pool.NotDurable}
+			e.lost.Add(1)
+		}
+	}
+	e.log.Error().Str("event", "share.not_durable").Err(err).
+		Msg("shares refused: the journal cannot keep them; free the disk or replace it, then restart")
+}
