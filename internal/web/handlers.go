@@ -1,0 +1,61 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cordee/pool"
+)
+
+// Control serves the operator's socket: JSON of what Source says. Its file
+// mode is its access control.
+func Control(s Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Status()) })
+	mux.HandleFunc("GET /blocks", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Blocks()) })
+	mux.HandleFunc("GET /closes", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Closes()) })
+	mux.HandleFunc("GET /rigs", func(w http.ResponseWriter, r *http.Request) {
+		member := r.URL.Query().Get("member")
+		if member != "" && !pool.ValidID(member, pool.MaxMemberID) {
+			http.Error(w, "member must be 1 to 16 of a-z 0-9 -", http.StatusBadRequest)
+			return
+		}
+		reply(w, s.Rigs(member))
+	})
+	return mux
+}
+
+// Public serves the loopback address of [web]: metrics and a health check.
+func Public(metrics prometheus.Gatherer, s Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if status := s.Status(); status.Height == 0 || status.TemplateAge > 60 {
+			http.Error(w, "no fresh template: look at `cordee status`", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n")) // a client that left is not our error
+	})
+	return mux
+}
+
+// Server returns an http.Server with limits for strangers.
+func Server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // a client that left is not our error
+}

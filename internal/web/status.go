@@ -1,0 +1,144 @@
+package web
+
+import (
+	"time"
+
+	"cordee/pool"
+)
+
+// Source is where the pages read. cmd/cordee wires it.
+type Source interface {
+	Status() Status
+	Rigs(member string) Rigs // of one member id, or of all for ""
+	Blocks() Blocks
+	Closes() Closes
+}
+
+// Status is one look at the pool. Hashrates and difficulties are for display;
+// everything that is owed or counted is an integer.
+type Status struct {
+	Network     string            `json:"network"`
+	Version     string            `json:"version"`
+	Epoch       uint32            `json:"epoch"`
+	Started     time.Time         `json:"started"`
+	Height      int32             `json:"height"`
+	PrevHash    string            `json:"prev_hash"`
+	Node        string            `json:"node"`
+	TemplateAge float64           `json:"template_age_seconds"`
+	Value       int64             `json:"value_sats"`
+	Txs         int               `json:"transactions"`
+	Difficulty  float64           `json:"network_difficulty"`
+	Connections int               `json:"connections"`
+	Hashrate    float64           `json:"hashrate"`
+	Credited    uint64            `json:"shares_credited"`
+	Lost        uint64            `json:"shares_not_durable"`
+	Shares      map[string]uint64 `json:"shares"` // by result name
+	Blocks      map[string]uint64 `json:"blocks"` // by state
+	Canary      Canary            `json:"canary"`
+	FirstNotify Latency           `json:"new_tip_to_first_notify_ms"`
+	LastNotify  Latency           `json:"new_tip_to_last_notify_ms"`
+	Journal     Journal           `json:"journal"`
+	Nodes       []Node            `json:"nodes"`
+	Listeners   []string          `json:"listeners"`
+}
+
+// Rejected sums the refused shares.
+func (s *Status) Rejected() uint64 {
+	var n uint64
+	for name, count := range s.Shares {
+		if name != pool.Accepted.Name() && name != "uncredited" {
+			n += count
+		}
+	}
+	return n
+}
+
+// Canary says what the node thought of blocks made of real shares.
+type Canary struct {
+	Proven  uint64    `json:"proven"`
+	Refused uint64    `json:"refused"`
+	Reason  string    `json:"reason,omitempty"`
+	Last    time.Time `json:"last,omitzero"`
+}
+
+// Latency is a median and a maximum in milliseconds over the last Count
+// samples.
+type Latency struct {
+	Count  int     `json:"count"`
+	Median float64 `json:"median"`
+	Max    float64 `json:"max"`
+}
+
+// Journal says how the journal does.
+type Journal struct {
+	LastSeq   uint64  `json:"last_seq"`
+	Records   uint64  `json:"records"`
+	Commits   uint64  `json:"commits"`
+	Bytes     int64   `json:"bytes"`
+	FreeBytes uint64  `json:"free_bytes"`
+	CommitMS  float64 `json:"commit_mean_ms"`
+	Poisoned  bool    `json:"poisoned"`
+}
+
+// Node is one node as the pool sees it.
+type Node struct {
+	Name     string  `json:"name"`
+	State    string  `json:"state"`
+	Followed bool    `json:"followed"`
+	Healthy  bool    `json:"healthy"`
+	Height   int32   `json:"height"`
+	Peers    int     `json:"peers"`
+	Signal   string  `json:"signal"`
+	Version  string  `json:"version"`
+	Error    string  `json:"error,omitempty"`
+	Age      float64 `json:"template_age_seconds"`
+}
+
+// Rigs is the list of connected rigs.
+type Rigs struct {
+	Rigs []Rig `json:"rigs"`
+}
+
+// Rig is one connection.
+type Rig struct {
+	Name       string            `json:"name"`
+	Agent      string            `json:"agent"`
+	Remote     string            `json:"remote"`
+	Difficulty string            `json:"difficulty"` // as the rig was told
+	Hashrate   float64           `json:"hashrate"`
+	Accepted   uint64            `json:"accepted"`
+	Rejects    map[string]uint64 `json:"rejects"`
+	LastShare  time.Time         `json:"last_share,omitzero"`
+	Since      time.Time         `json:"since"`
+}
+
+// Blocks is the list of our blocks since the start, newest first.
+type Blocks struct {
+	Blocks []Block `json:"blocks"`
+}
+
+// Block is one of them.
+type Block struct {
+	Hash          string            `json:"hash"`
+	Height        int32             `json:"height"`
+	State         pool.BlockState   `json:"state"`
+	Confirmations int64             `json:"confirmations"`
+	Value         int64             `json:"value_sats"`
+	Worker        string            `json:"worker"`
+	Found         time.Time         `json:"found"`
+	Answers       map[string]string `json:"answers"`
+}
+
+// Closes is the list of the last closed connections, newest first.
+type Closes struct {
+	Closes []Close `json:"closes"`
+}
+
+// Close is one of them.
+type Close struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+	Remote string    `json:"remote"`
+	Name   string    `json:"name"`
+	Agent  string    `json:"agent"`
+}
