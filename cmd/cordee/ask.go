@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"cordee/internal/config"
+	"cordee/internal/web"
+)
+
+// socketName is the control socket in the data directory (decision 41).
+const socketName = "cordee.sock"
+
+// ask gets path from the pool that runs with this data directory.
+func ask(ctx context.Context, socket, path string, into any) error {
+	client := &http.Client{
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			},
+		},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://cordee"+path, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no pool is running with this data directory (no answer on %s): start it with `cordee serve`", socket)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s belongs to another user: ask as the user that runs the pool", socket)
+	case err != nil:
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return fmt.Errorf("the pool answered %s: %s", resp.Status, strings.TrimSpace(string(b)))
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
+}
+
+// askConfigured asks the pool of the configuration file in c.
+func askConfigured(c *cli.Context, path string, into any) error {
+	cfg, err := config.Load(c.String("config"))
+	if err != nil {
+		return err
+	}
+	return ask(c.Context, filepath.Join(cfg.DataDir, socketName), path, into)
+}
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "status",
+		Usage:  "one look at the running pool",
+		Flags:  []cli.Flag{configFlag, jsonFlag, &cli.BoolFlag{Name: "closes", Usage: "list the last 100 closed connections and why"}},
+		Before: noArgs,
+		Action: func(c *cli.Context) error {
+			if c.Bool("closes") {
+				var closes web.Closes
+				if err := askConfigured(c, "/closes", &closes); err != nil {
+					return err
+				}
+				return emit(c, closes, func(w io.Writer) { printCloses(w, closes) })
+			}
+			var s web.Status
+			if err := askConfigured(c, "/status", &s); err != nil {
+				return err
+			}
+			return emit(c, s, func(w io.Writer) { printStatus(w, s) })
+		},
+	}
+}
+
+func printStatus(w io.Writer, s web.Status) {
+	rows := []string{
+		fmt.Sprintf("network\t%s, mining block %d from %s, template %.0f s old", s.Network, s.Height, s.Node, s.TemplateAge),
+		fmt.Sprintf("reward\t%s, %d transactions", btc(s.Value), s.Txs),
+		fmt.Sprintf("rigs\t%d connected, %s", s.Connections, hashrate(s.Hashrate)),
+		fmt.Sprintf("shares\t%d credited since the start, %d refused", s.Credited, s.Rejected()),
+		fmt.Sprintf("rejects\t%s", counts(s.Shares)),
+		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
+		fmt.Sprintf("new tip to first rig\t%.1f ms, median of %d", s.FirstNotify.Median, s.FirstNotify.Count),
+		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS),
+	}
+	for _, n := range s.Nodes {
+		state := n.State
+		if n.Followed {
+			state += ", followed"
+		}
+		rows = append(rows, fmt.Sprintf("node %s\t%s, height %d, signal %s %s", n.Name, state, n.Height, n.Signal, n.Error))
+	}
+	if s.Canary.Refused > 0 {
+		rows = append(rows, fmt.Sprintf("ALARM\tthe node refused %d of our block proposals: %s", s.Canary.Refused, s.Canary.Reason))
+	}
+	if s.Lost > 0 {
+		rows = append(rows, fmt.Sprintf("ALARM\t%d shares could not be stored: look at the disk", s.Lost))
+	}
+	table(w, "up since\t"+s.Started.Format(time.DateTime), rows)
+}
+
+// counts prints a map of counters by name, zeros left out.
+func counts(m map[string]uint64) string {
+	var parts []string
+	for name, n := range m {
+		if n > 0 && name != "accepted" {
+			parts = append(parts, fmt.Sprintf("%s %d", name, n))
+		}
+	}
+	if parts == nil {
+		return "none"
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+func printCloses(w io.Writer, closes web.Closes) {
+	rows := make([]string, 0, len(closes.Closes))
+	for _, x := range closes.Closes {
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", x.At.Format(time.DateTime), x.Reason, x.Remote, x.Name, x.Agent))
+	}
+	table(w, "closed\treason\tfrom\tname\tagent", rows)
+}
+
+func rigsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "rigs",
+		Usage:     "the connected rigs, of one member or of all",
+		ArgsUsage: "[member]",
+		Flags:     []cli.Flag{configFlag, jsonFlag},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return misuse{errors.New("rigs takes one member at most")}
+			}
+			var rigs web.Rigs
+			if err := askConfigured(c, "/rigs?member="+url.QueryEscape(c.Args().First()), &rigs); err != nil {
+				return err
+			}
+			return emit(c, rigs, func(w io.Writer) {
+				rows := make([]string, 0, len(rigs.Rigs))
+				for _, r := range rigs.Rigs {
+					last := "never"
+					if !r.LastShare.IsZero() {
+						last = time.Since(r.LastShare).Round(time.Second).String() + " ago"
+					}
+					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, r.Agent))
+				}
+				table(w, "rig\thashrate\tdifficulty\tshares\trejects\tlast share\tagent", rows)
+			})
+		},
+	}
+}
+
+func blocksCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "blocks",
+		Usage:  "our blocks since the start, newest first, and what the nodes said",
+		Flags:  []cli.Flag{configFlag, jsonFlag},
+		Before: noArgs,
+		Action: func(c *cli.Context) error {
+			var blocks web.Blocks
+			if err := askConfigured(c, "/blocks", &blocks); err != nil {
+				return err
+			}
+			return emit(c, blocks, func(w io.Writer) {
+				rows := make([]string, 0, len(blocks.Blocks))
+				for _, b := range blocks.Blocks {
+					rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), b.Worker))
+				}
+				table(w, "height\thash\tstate\tconfirmations\treward\tfound by", rows)
+			})
+		},
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The consortium of the demo: three members, four sites, twelve rigs.
+var demoSites = []struct {
+	member, site string
+	rigs         int
+}{
+	{"alpes", "annecy", 3},
+	{"alpes", "chamonix", 3},
+	{"jura", "dole", 3},
+	{"vosges", "gerardmer", 3},
+}
+
+// demoTreasury is a regtest address whose key is the number 1: it is published
+// in BIP173's examples, and nothing of value can reach it.
+const demoTreasury = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+
+// demoSetup is what the demo's pool is configured with.
+type demoSetup struct {
+	dir               string
+	url, cookie, zmq  string
+	user, password    string // password is a file
+	stratum, web      string
+	regtestDifficulty float64
+	startDifficulty   float64
+}
+
+// write puts cordee.toml and members.toml into d.dir and returns the path of
+// the first.
+func (d demoSetup) write() (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Written by `cordee demo`. A real pool starts with `cordee init`.\n")
+	fmt.Fprintf(&b, "network = \"regtest\"\ndata_dir = %q\ntag = \"/Cordee demo/\"\n", filepath.Join(d.dir, "pool"))
+	fmt.Fprintf(&b, "store = \"memory\"\nmembers = \"members.toml\"\nregtest_difficulty = %g\n\n", d.regtestDifficulty)
+	fmt.Fprintf(&b, "[edge]\nid = 1\nprefix = 1\n\n[[node]]\nname = \"demo\"\nurl = %q\n", d.url)
+	if d.cookie != "" {
+		fmt.Fprintf(&b, "cookie = %q\n", d.cookie)
+	} else {
+		fmt.Fprintf(&b, "user = %q\npassword_file = %q\n", d.user, d.password)
+	}
+	if d.zmq != "" {
+		fmt.Fprintf(&b, "zmq = %q\n", d.zmq)
+	}
+	fmt.Fprintf(&b, "\n[[listener]]\naddress = %q\nstart_difficulty = %s\nmin_difficulty = %s\n", d.stratum, decimal(d.startDifficulty), decimal(d.startDifficulty/16))
+	fmt.Fprintf(&b, "\n[web]\naddress = %q\n\n[payout]\ntreasury = %q\n", d.web, demoTreasury)
+	path := filepath.Join(d.dir, "cordee.toml")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		return "", err
+	}
+
+	b.Reset()
+	index := 0
+	for i, s := range demoSites {
+		if i == 0 || demoSites[i-1].member != s.member {
+			index++
+			fmt.Fprintf(&b, "[[member]]\nid = %q\nindex = %d\nname = %q\n", s.member, index, "Mineurs de "+s.member)
+			fmt.Fprintf(&b, "destinations = [{ address = %q, bp = 10000 }]\n", demoTreasury)
+		}
+		fmt.Fprintf(&b, "  [[member.site]]\n  id = %q\n", s.site)
+	}
+	return path, os.WriteFile(filepath.Join(d.dir, "members.toml"), []byte(b.String()), 0o600)
+}
+
+// decimal prints a small number for TOML, without an exponent.
+func decimal(v float64) string {
+	return strings.TrimRight(fmt.Sprintf("%.20f", v), "0")
+}

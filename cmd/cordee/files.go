@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"cordee/internal/config"
+	"cordee/internal/register"
+)
+
+func initCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "init",
+		Usage:     "write a commented cordee.toml, members.toml and the key that signs slots",
+		ArgsUsage: "[directory]",
+		Flags: []cli.Flag{
+			jsonFlag,
+			&cli.StringFlag{Name: "network", Value: "regtest", Usage: "main, testnet4, signet or regtest"},
+			&cli.StringFlag{Name: "treasury", Usage: "`ADDRESS` of the consortium's treasury (needed, but on regtest)"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return misuse{errors.New("init takes one directory at most")}
+			}
+			dir := "."
+			if c.NArg() == 1 {
+				dir = c.Args().First()
+			}
+			if err := config.WriteExample(dir, config.InitOptions{Network: c.String("network"), Treasury: c.String("treasury")}); err != nil {
+				return err
+			}
+			var written []string
+			for _, name := range []string{config.FileName, config.MembersFileName, config.SlotKeyFileName} {
+				written = append(written, filepath.Join(dir, name))
+			}
+			return emit(c, map[string]any{"written": written}, func(w io.Writer) {
+				for _, f := range written {
+					fmt.Fprintf(w, "wrote %s\n", f)
+				}
+				fmt.Fprintf(w, "now edit them, then: cordee check-config -c %s\n", filepath.Join(dir, "cordee.toml"))
+			})
+		},
+	}
+}
+
+// configReport is what check-config found.
+type configReport struct {
+	OK       bool     `json:"ok"`
+	Network  string   `json:"network,omitempty"`
+	Members  int      `json:"members,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+func checkConfigCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "check-config",
+		Usage:  "read cordee.toml and members.toml as serve would, and say what is wrong with file and line",
+		Flags:  []cli.Flag{configFlag, jsonFlag},
+		Before: noArgs,
+		Action: func(c *cli.Context) error {
+			report, err := checkConfig(c.String("config"))
+			if err != nil {
+				report.Problems = append(report.Problems, err.Error())
+			}
+			report.OK = err == nil
+			if c.Bool("json") {
+				return errors.Join(err, printJSON(c.App.Writer, report))
+			}
+			if err == nil {
+				fmt.Fprintf(c.App.Writer, "ok: network %s, %d members\n", report.Network, report.Members)
+			}
+			return err
+		},
+	}
+}
+
+func checkConfig(path string) (configReport, error) {
+	var report configReport
+	cfg, err := config.Load(path)
+	if err != nil {
+		return report, err
+	}
+	report.Network = cfg.Network.Name
+	members, err := register.Load(cfg.MembersPath, cfg.Network)
+	if err != nil {
+		return report, err
+	}
+	report.Members = len(register.New(members).Members())
+	return report, cfg.Check()
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/rs/zerolog/diode"
+	"github.com/urfave/cli/v2"
+
+	"cordee/internal/bitcoind"
+	"cordee/internal/config"
+	"cordee/internal/edge"
+	"cordee/internal/journal"
+	"cordee/internal/register"
+	"cordee/internal/web"
+	"cordee/payout"
+	"cordee/stratum"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "run the pool until SIGTERM; SIGHUP reloads the members' file",
+		Flags: []cli.Flag{
+			configFlag,
+			&cli.StringFlag{Name: "log", Value: "auto", Usage: "`FORM` of the log on stderr: json, console, or auto (console on a terminal)"},
+			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
+			&cli.BoolFlag{Name: "json", Usage: "print a summary object as the last line at the end"},
+		},
+		Before: noArgs,
+		Action: func(c *cli.Context) error {
+			cfg, err := config.Load(c.String("config"))
+			if err != nil {
+				return err
+			}
+			log, closeLog, err := openLog(c.App.ErrWriter, c.String("log"), c.String("log-level"))
+			if err != nil {
+				return misuse{err}
+			}
+			defer closeLog()
+			p, err := build(c.Context, cfg, log)
+			if err != nil {
+				return err
+			}
+			err = p.run(c.Context)
+			if c.Bool("json") {
+				return errors.Join(err, printJSON(c.App.Writer, p.Status()))
+			}
+			return err
+		},
+	}
+}
+
+// logBuffer is how many lines wait for a slow log writer; beyond it lines are
+// dropped and the number dropped is logged. Mining never waits for a log.
+const logBuffer = 4096
+
+// openLog returns the process's logger and what flushes it.
+func openLog(w io.Writer, form, level string) (zerolog.Logger, func(), error) {
+	lvl, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		return zerolog.Nop(), nil, fmt.Errorf("log-level %q: use debug, info, warn or error", level)
+	}
+	switch form {
+	case "json":
+	case "console":
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	case "auto":
+		if f, ok := w.(*os.File); ok {
+			if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+				w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+			}
+		}
+	default:
+		return zerolog.Nop(), nil, fmt.Errorf("log %q: use json, console or auto", form)
+	}
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	dropped := w
+	d := diode.NewWriter(w, logBuffer, 0, func(missed int) {
+		fmt.Fprintf(dropped, `{"level":"warn","event":"log.dropped","lines":%d}`+"\n", missed)
+	})
+	return zerolog.New(d).Level(lvl).With().Timestamp().Logger(), func() { _ = d.Close() }, nil
+}
+
+// process is one running pool: the rooms, wired.
+type process struct {
+	cfg      *config.Config
+	log      zerolog.Logger
+	register *register.Register
+	journal  *journal.Journal
+	nodes    *bitcoind.Cluster
+	edge     *edge.Edge
+	web      net.Listener
+	control  net.Listener
+}
+
+// build opens what the pool stands on, in the order in which a mistake is
+// cheapest: files, then the journal, then the node, then the ports.
+func build(ctx context.Context, cfg *config.Config, log zerolog.Logger) (_ *process, err error) {
+	p := &process{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	members, err := register.Load(cfg.MembersPath, cfg.Network)
+	if err != nil {
+		return nil, err
+	}
+	p.register = register.New(members)
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+
+	ack := journal.Durable
+	if cfg.Journal.Written {
+		ack = journal.Written
+	}
+	v := readVersion()
+	j, recovery, err := journal.Open(journal.Config{
+		Dir: cfg.Journal.Dir, Edge: cfg.Edge.ID, Prefix: cfg.Edge.Prefix,
+		Genesis: *cfg.Network.Params.GenesisHash, Program: v.Version + " " + v.Commit,
+		SegmentSize: cfg.Journal.SegmentSize, MinGap: cfg.Journal.MinGap, Ack: ack,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.journal = j
+	log.Info().Str("event", "journal.recover").Uint32("epoch", recovery.Epoch).Bool("sealed", recovery.Sealed).
+		Uint64("last_seq", recovery.LastSeq).Int64("cut_bytes", recovery.CutBytes).
+		Int("candidates", len(recovery.Candidates)).Dur("took_ms", recovery.Took).Msg("journal open")
+
+	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
+	for _, n := range cfg.Nodes {
+		nodes = append(nodes, bitcoind.NodeConfig{
+			Name: n.Name, URL: n.URL, Cookie: n.Cookie, User: n.User, PasswordFile: n.PasswordFile, ZMQ: n.ZMQ,
+		})
+	}
+	p.nodes, err = bitcoind.New(bitcoind.Config{
+		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.nodes.Check(ctx); err != nil {
+		return nil, err
+	}
+
+	listeners, err := listen(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	first := cfg.Listeners[0]
+	p.edge, err = edge.New(edge.Config{
+		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
+		Payer: payout.Treasury{Script: cfg.Payout.TreasuryScript},
+		Stratum: stratum.Config{
+			Network: cfg.Network, Prefix: cfg.Edge.Prefix, Log: log,
+			StartDifficulty: first.Start, MinDifficulty: first.Min, SharesPerMinute: float64(first.SharesPerMinute),
+		},
+		Listeners: listeners, Tag: cfg.Tag, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.web, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Web.Address); err != nil {
+		return nil, fmt.Errorf("[web] address %s: %w", cfg.Web.Address, err)
+	}
+	p.control, err = listenControl(ctx, filepath.Join(cfg.DataDir, socketName))
+	return p, err
+}
+
+// listen opens every [[listener]], or none.
+func listen(ctx context.Context, cfg *config.Config) ([]net.Listener, error) {
+	var open []net.Listener
+	for _, l := range cfg.Listeners {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			for _, o := range open {
+				_ = o.Close() // the error to tell is the one above
+			}
+			return nil, fmt.Errorf("[[listener]] address %s: %w", l.Address, err)
+		}
+		open = append(open, ln)
+	}
+	return open, nil
+}
+
+// listenControl opens the operator's socket, readable by its owner only. The
+// journal's lock already proved that no other process owns this directory, so
+// a socket left by a crash is ours to replace.
+func listenControl(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	old := syscall.Umask(0o177)
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return ln, nil
+}
+
+// run serves until ctx ends, then drains and seals the journal.
+func (p *process) run(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPages()
+	go p.reload(pages, hup)
+
+	servers := []*http.Server{
+		web.Server(web.Public(web.Registry(p.figures), p)),
+		web.Server(web.Control(p)),
+	}
+	for i, ln := range []net.Listener{p.web, p.control} {
+		go func() {
+			if err := servers[i].Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				p.log.Error().Str("event", "web.failed").Err(err).Msg("pages are not served; mining goes on")
+			}
+		}()
+	}
+	for _, l := range p.cfg.Listeners {
+		p.log.Info().Str("event", "listener.open").Str("address", l.Address).Msg("rigs are welcome")
+	}
+	p.log.Info().Str("event", "serve.start").Str("network", p.cfg.Network.Name).Str("web", p.cfg.Web.Address).Msg("cordee serves")
+
+	err := p.edge.Run(ctx)
+	p.log.Info().Str("event", "shutdown.drained").Err(err).Msg("no rig is connected any more")
+	for _, s := range servers {
+		_ = s.Close() // nothing of value is in flight on the pages
+	}
+	if cerr := p.journal.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("journal: %w", cerr))
+	}
+	p.log.Info().Str("event", "shutdown.sealed").Err(err).Msg("journal sealed, good bye")
+	return err
+}
+
+// reload reads the members' file again at each SIGHUP. A bad file changes
+// nothing.
+func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if err := p.register.Reload(p.cfg.MembersPath); err != nil {
+				p.log.Error().Str("event", "config.reload").Err(err).Msg("the members' file was refused; the old one stays in force")
+				continue
+			}
+			p.log.Info().Str("event", "config.reload").Int("members", len(p.register.Members())).Msg("members reloaded")
+		}
+	}
+}
+
+// close undoes what build opened before it failed.
+func (p *process) close() {
+	if p.web != nil {
+		_ = p.web.Close()
+	}
+	if p.journal != nil {
+		if err := p.journal.Close(); err != nil {
+			p.log.Error().Str("event", "journal.close").Err(err).Msg("journal not sealed")
+		}
+	}
+}

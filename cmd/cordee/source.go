@@ -1,0 +1,94 @@
+package main
+
+import (
+	"cordee/internal/web"
+	"cordee/pool"
+)
+
+// process is the pages' Source: it copies what the rooms say of themselves.
+var _ web.Source = (*process)(nil)
+
+// Status implements web.Source.
+func (p *process) Status() web.Status {
+	e, st, j := p.edge.Status(), p.edge.Server().Stats(), p.journal.Stats()
+	s := web.Status{
+		Network: p.cfg.Network.Name, Version: version, Epoch: e.Epoch, Started: e.Started,
+		Height: e.Height, PrevHash: e.PrevHash, Node: e.Node, TemplateAge: e.TemplateAge,
+		Value: e.Value, Txs: e.Txs, Difficulty: e.Difficulty,
+		Connections: st.Connections, Credited: e.Credited, Lost: e.Lost,
+		Shares: st.Shares, Blocks: map[string]uint64{},
+		Canary:      web.Canary(e.Canary),
+		FirstNotify: web.LatencyOf(st.NotifyFirst), LastNotify: web.LatencyOf(st.NotifyLast),
+		Journal: web.Journal{
+			LastSeq: j.Seq, Records: j.Records, Commits: j.Commits, Bytes: int64(j.Bytes),
+			FreeBytes: j.FreeBytes, Poisoned: j.Poisoned != nil,
+		},
+	}
+	if j.Commits > 0 {
+		s.Journal.CommitMS = j.SyncSum.Seconds() * 1000 / float64(j.Commits)
+	}
+	for state, n := range e.Blocks {
+		s.Blocks[state] = uint64(n)
+	}
+	for _, r := range p.edge.Server().Rigs() {
+		s.Hashrate += r.Hashrate
+	}
+	for _, n := range p.nodes.Status() {
+		s.Nodes = append(s.Nodes, web.Node{
+			Name: n.Name, State: n.State, Followed: n.Followed, Healthy: n.Healthy, Height: n.Tip.Height,
+			Peers: n.Peers, Signal: n.Signal, Version: n.Version, Error: n.LastError, Age: n.TemplateAge.Seconds(),
+		})
+	}
+	for _, l := range p.cfg.Listeners {
+		s.Listeners = append(s.Listeners, l.Address)
+	}
+	return s
+}
+
+// Rigs implements web.Source.
+func (p *process) Rigs(member string) web.Rigs {
+	out := web.Rigs{Rigs: []web.Rig{}}
+	for _, r := range p.edge.Server().Rigs() {
+		if name, err := pool.ParseName(r.Name); member != "" && (err != nil || name.Member != member) {
+			continue
+		}
+		out.Rigs = append(out.Rigs, web.Rig{
+			Name: r.Name, Agent: r.Agent, Remote: r.Remote, Hashrate: r.Hashrate,
+			Difficulty: r.Difficulty.Text(p.cfg.Network.Scale), Accepted: r.Accepted, Rejects: r.Rejected,
+			LastShare: r.LastShare, Since: r.Connected,
+		})
+	}
+	return out
+}
+
+// Blocks implements web.Source.
+func (p *process) Blocks() web.Blocks {
+	out := web.Blocks{Blocks: []web.Block{}}
+	for _, b := range p.edge.Blocks() {
+		out.Blocks = append(out.Blocks, web.Block{
+			Hash: b.Hash.String(), Height: b.Height, State: b.State, Confirmations: b.Confirmations,
+			Value: b.Value, Worker: b.Worker, Found: b.Found, Answers: b.Answers,
+		})
+	}
+	return out
+}
+
+// Closes implements web.Source.
+func (p *process) Closes() web.Closes {
+	out := web.Closes{Closes: []web.Close{}}
+	for _, c := range p.edge.Server().Closes() {
+		out.Closes = append(out.Closes, web.Close{At: c.Time, Reason: c.Reason.String(), Remote: c.Remote, Name: c.Name, Agent: c.Agent})
+	}
+	return out
+}
+
+// figures is one copy of everything for /metrics.
+func (p *process) figures() web.Figures {
+	e, v := p.edge.Status(), readVersion()
+	return web.Figures{
+		Version: v.Version, Commit: v.Commit, Network: p.cfg.Network.Name,
+		Stratum: p.edge.Server().Stats(), Journal: p.journal.Stats(), Nodes: p.nodes.Status(),
+		Height: e.Height, TemplateAge: e.TemplateAge, Credited: e.Credited, Lost: e.Lost,
+		Blocks: e.Blocks, Proposals: [2]uint64{e.Canary.Proven, e.Canary.Refused},
+	}
+}
