@@ -136,7 +136,7 @@ func decodeAnswer(status int, body []byte, out any) error {
 			return statusError(status, body)
 		}
 		if errors.Is(err, ErrTemplateField) {
-			return err
+			return fmt.Errorf("%w: %w", ErrTemplate, err)
 		}
 		return fmt.Errorf("%w: %w", ErrGarbage, err)
 	}

@@ -31,8 +31,9 @@ var (
 	ErrNoNode          = errors.New("no node is usable")
 )
 
-// Errors of a template that pool.NewTemplate does not know of.
+// Errors of a template, beside those of pool.NewTemplate.
 var (
+	ErrTemplate        = errors.New("node's template is refused") // wraps every one of them
 	ErrTemplateField   = errors.New("template field is missing or malformed")
 	ErrUnknownRule     = errors.New("template demands a rule this program does not know: upgrade it")
 	ErrMinDifficulty   = errors.New("template is a min-difficulty one (20-minute rule), which is not served")
@@ -118,6 +119,7 @@ func stateName(err error) string {
 		{ErrTemplateLate, "template-late"},
 		{ErrUnknownRule, "unknown-rule"},
 		{ErrMinDifficulty, "min-difficulty"},
+		{ErrTemplate, "bad-template"},
 		{ErrTooLarge, "answer-too-large"},
 		{ErrGarbage, "garbage"},
 		{ErrTimeout, "timeout"},

@@ -3,6 +3,7 @@ package bitcoind
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -256,7 +257,11 @@ func (f *fetcher) get(ctx context.Context, longpoll string) (*pool.Template, err
 	if err := f.template.call(ctx, templateRequest(f.cfg.Network, longpoll), g); err != nil {
 		return nil, err
 	}
-	return g.template(f.cfg, f.Name)
+	t, err := g.template(f.cfg, f.Name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
+	}
+	return t, nil
 }
 
 // longpoll keeps one pending, or none: there is one while the node is followed

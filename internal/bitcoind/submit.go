@@ -17,14 +17,16 @@ import (
 type SubmitResult struct {
 	Node string
 	// Accepted: the node has the block (its answer was null or duplicate).
-	// Whether the block is on the active chain, InChain tells.
+	// Whether the block is on the active chain, InChain tells: btcd says null
+	// to a block of a side chain too, and to one without known parent.
 	Accepted bool
 	// Answer is "" for null, else BIP22's word: duplicate, inconclusive,
-	// duplicate-invalid, high-hash, bad-..., or btcd's "rejected: ...".
+	// duplicate-invalid, prev-blk-not-found, high-hash, bad-..., or btcd's
+	// "rejected: ...".
 	Answer string
 	Err    error         // why there is no answer
-	Took   time.Duration // from the first byte to the last answer
-	Tries  int
+	Took   time.Duration // from the first try to the last answer
+	Tries  int           // how often the block was sent
 }
 
 // submitPauses are the waits between tries; the last repeats (reliability row
@@ -66,7 +68,10 @@ func (n *node) submitBlock(ctx context.Context, req request, hash chainhash.Hash
 	for {
 		r.Tries++
 		r.Answer, r.Err = n.submitOnce(ctx, req)
-		if r.Err == nil || !transient(r.Err) {
+		if r.Err == nil && (r.Answer != "prev-blk-not-found" || r.Tries > len(submitPauses)) {
+			break // a node that just came back gets the parent in a moment
+		}
+		if r.Err != nil && !transient(r.Err) {
 			break
 		}
 		pause := submitPauses[min(r.Tries, len(submitPauses))-1]

@@ -3,7 +3,6 @@ package bitcoind
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -88,15 +87,6 @@ type gbt struct {
 	Height     int64    `json:"height"`
 	Challenge  hexBytes `json:"signet_challenge"`
 	Commitment hexBytes `json:"default_witness_commitment"`
-}
-
-// parseTemplate decodes a getblocktemplate result.
-func parseTemplate(raw []byte) (*gbt, error) {
-	g := new(gbt)
-	if err := json.Unmarshal(raw, g); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTemplateField, err)
-	}
-	return g, nil
 }
 
 // knownRules are the rules of BIP9 deployments that a block of ours obeys. A

@@ -15,7 +15,7 @@ import (
 // ZMQ times.
 const (
 	zmqRetry   = time.Second
-	zmqTimeout = 2 * time.Second // to connect, and between the frames of one message
+	zmqTimeout = 500 * time.Millisecond // to connect, and between the frames of one message
 )
 
 var errZMQMessage = errors.New("ZMQ message is not a hashblock")
