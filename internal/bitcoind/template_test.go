@@ -19,7 +19,7 @@ import (
 	"cordee/pool"
 )
 
-func net(t testing.TB, name string) *pool.Network {
+func chain(t testing.TB, name string) *pool.Network {
 	t.Helper()
 	n, err := pool.NetworkByName(name)
 	if err != nil {
@@ -45,7 +45,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Add([]byte(`{"result":null,"error":null}`))
 	f.Add([]byte(`{"result":{"transactions":[{}]}}`))
 	f.Add([]byte(`{"result":{"version":-1,"height":1e3,"bits":"-1","rules":["!"]}}`))
-	cfgs := []*Config{{Network: net(f, "regtest")}, {Network: net(f, "signet")}, {Network: net(f, "regtest"), WorkBits: 0x1f00ffff}}
+	cfgs := []*Config{{Network: chain(f, "regtest")}, {Network: chain(f, "signet")}, {Network: chain(f, "regtest"), WorkBits: 0x1f00ffff}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, cfg := range cfgs {
 			g := new(gbt)
@@ -98,7 +98,7 @@ func TestSeedTemplates(t *testing.T) {
 		if err := decodeAnswer(http.StatusOK, b, g); err != nil {
 			t.Fatal(err)
 		}
-		tm, err := g.template(&Config{Network: net(t, c.network)}, "n")
+		tm, err := g.template(&Config{Network: chain(t, c.network)}, "n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestSeedTemplates(t *testing.T) {
 }
 
 func TestEmptyTemplateExceptions(t *testing.T) {
-	regtest := &Config{Network: net(t, "regtest")}
+	regtest := &Config{Network: chain(t, "regtest")}
 	tipHash, parent := chainhash.Hash{2}, chainhash.Hash{1}
 	good := header{
 		Hash: hashHex{tipHash, true}, PrevHash: hashHex{parent, true},
@@ -155,7 +155,7 @@ func TestEmptyTemplateExceptions(t *testing.T) {
 // TestFirstNeedsTheRightChain: min-difficulty chains other than regtest get no
 // empty template, and no header is asked for.
 func TestFirstNeedsTheRightChain(t *testing.T) {
-	cfg := &Config{Network: net(t, "testnet4")}
+	cfg := &Config{Network: chain(t, "testnet4")}
 	f := &fetcher{node: &node{cfg: cfg}}
 	if f.first(context.Background(), signal{hash: chainhash.Hash{1}}, &pool.Template{}, time.Now()) != nil {
 		t.Error("an empty template on testnet4")
@@ -163,7 +163,7 @@ func TestFirstNeedsTheRightChain(t *testing.T) {
 }
 
 func TestSubsidy(t *testing.T) {
-	main, regtest := net(t, "main").Params, net(t, "regtest").Params
+	main, regtest := chain(t, "main").Params, chain(t, "regtest").Params
 	for _, c := range []struct {
 		got, want int64
 	}{

@@ -68,7 +68,7 @@ type Fault struct {
 	Drop    bool            // close the connection without answer
 	Status  int             // HTTP status, with Body
 	Body    string
-	Code    int             // RPC error code, with Message
+	Code    int // RPC error code, with Message
 	Message string
 	Result  json.RawMessage // instead of the fake's own
 	Huge    int64           // answer of so many bytes
