@@ -14,10 +14,10 @@ const retargetInterval = 2016
 // h, or nil where nobody but the node can know what belongs in it: the tip is
 // not the active one, it does not directly follow the tip that last was for, or
 // the next block begins a new difficulty (decision 20). age is how long ago
-// last came.
+// last was published.
 //
-// It is right by construction only as far as version, nBits and rules are those
-// of last, which is the same node's.
+// Version, nBits and rules are those of last: the same node's template of one
+// block before, or an empty one made from that.
 func emptyTemplate(cfg *Config, h *header, last *pool.Template, age time.Duration) *pool.Template {
 	height := h.Height + 1
 	switch {

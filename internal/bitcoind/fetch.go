@@ -47,11 +47,13 @@ type fetcher struct {
 	op     int                // current operation; answers of older ones are dropped
 	cancel context.CancelFunc // of the operation in flight, nil for none
 	target chainhash.Hash     // previous block hash that the last template has or the next will have
-	last   *pool.Template     // last good template, never an empty one
-	lastAt time.Time
-	news   signal           // of the target, until its template came
-	left   []chainhash.Hash // tips that were left, newest last
-	wait   time.Duration    // next pause after a failure
+	last   *pool.Template     // the node's own last good template
+	base   *pool.Template     // last, or the empty one published since: what the next empty one extends
+	baseAt time.Time          // when base was published
+	news   signal             // of the target, until its template came
+	again  signal             // of a tip that was left, heard while another was fetched
+	left   []chainhash.Hash   // tips that were left, newest last
+	wait   time.Duration      // next pause after a failure
 
 	lp       int                // current longpoll
 	lpCancel context.CancelFunc // nil for none pending
@@ -98,6 +100,10 @@ func (f *fetcher) run(ctx context.Context) {
 			if !following || s.hash == f.target {
 				break
 			}
+			if f.cancel != nil && slices.Contains(f.left, s.hash) {
+				f.again = s // an old poll's answer that comes late, or a way back
+				break
+			}
 			f.start(ctx, s)
 			late.Reset(f.cfg.EmptyLife)
 		case <-next.C:
@@ -127,6 +133,9 @@ func (f *fetcher) run(ctx context.Context) {
 			if !a.more {
 				late.Stop()
 				next.Reset(f.cfg.Refresh)
+				if s := f.again; s.hash != (chainhash.Hash{}) && s.hash != f.target {
+					f.start(ctx, s) // the node itself tells which it was
+				}
 			}
 		case a := <-f.lpAnswer:
 			if a.op != f.lp {
@@ -188,15 +197,19 @@ func (f *fetcher) stop() {
 // start begins an operation, ending the one in flight.
 func (f *fetcher) start(ctx context.Context, s signal) {
 	f.stop()
+	f.again = signal{}
 	if s.hash != (chainhash.Hash{}) {
 		f.leave(s.hash)
 		f.news = s
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.TemplateTimeout)
 	f.cancel = cancel
-	op, last, lastAt := f.op, f.last, f.lastAt
+	op, base, baseAt := f.op, f.base, f.baseAt
 	send := func(a fetched) {
 		a.op, a.source, a.at = op, s.source, s.at
+		if a.template != nil && a.template.PrevHash != s.hash {
+			a.at = time.Now() // newer than the signal: the answer is the first to tell
+		}
 		select {
 		case f.answers <- a:
 		case <-ctx.Done():
@@ -207,8 +220,8 @@ func (f *fetcher) start(ctx context.Context, s signal) {
 	}
 	go func() {
 		defer cancel()
-		if last != nil && s.hash != (chainhash.Hash{}) && f.capable() {
-			if t := f.first(ctx, s, last, lastAt); t != nil {
+		if base != nil && s.hash != (chainhash.Hash{}) && f.capable() {
+			if t := f.first(ctx, s, base, baseAt); t != nil {
 				send(fetched{template: t, more: true})
 			}
 		}
@@ -239,8 +252,9 @@ func (f *fetcher) leave(hash chainhash.Hash) {
 // publish hands a template to Run.
 func (f *fetcher) publish(ctx context.Context, a fetched) {
 	f.leave(a.template.PrevHash)
+	f.base, f.baseAt = a.template, time.Now()
 	if !a.more {
-		f.last, f.lastAt = a.template, time.Now()
+		f.last = a.template
 		f.wait = retryFirst
 		f.news = signal{}
 		f.setTemplate(nil)
@@ -300,7 +314,7 @@ func (f *fetcher) longpoll(ctx context.Context, following bool) {
 
 // first builds the empty template of a new tip from its header (decision 20),
 // or returns nil where the rules want the node's own template.
-func (f *fetcher) first(ctx context.Context, s signal, last *pool.Template, lastAt time.Time) *pool.Template {
+func (f *fetcher) first(ctx context.Context, s signal, base *pool.Template, baseAt time.Time) *pool.Template {
 	net := f.cfg.Network
 	if net.Name != "regtest" && net.Params.ReduceMinDifficulty {
 		return nil // its nBits depend on the time
@@ -311,5 +325,5 @@ func (f *fetcher) first(ctx context.Context, s signal, last *pool.Template, last
 	if err != nil || !h.Hash.set || h.Hash.Hash != s.hash {
 		return nil
 	}
-	return emptyTemplate(f.cfg, h, last, time.Since(lastAt))
+	return emptyTemplate(f.cfg, h, base, time.Since(baseAt))
 }
