@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptrace"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
@@ -293,11 +295,15 @@ func (f *fetcher) longpoll(ctx context.Context, following bool) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 		f.lp++
 		f.lpCancel = cancel
-		op, id := f.lp, f.last.LongPoll
+		op, id, began := f.lp, f.last.LongPoll, time.Now()
 		go func() {
 			defer cancel()
-			t, err := f.get(ctx, id)
-			a := fetched{op: op, template: t, err: err, source: SourceLongPoll, at: time.Now()}
+			// The signal is the answer's first byte, not the end of decoding it.
+			var first atomic.Int64
+			t, err := f.get(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+				GotFirstResponseByte: func() { first.Store(int64(time.Since(began))) },
+			}), id)
+			a := fetched{op: op, template: t, err: err, source: SourceLongPoll, at: began.Add(time.Duration(first.Load()))}
 			select {
 			case f.lpAnswer <- a:
 			case <-ctx.Done():
