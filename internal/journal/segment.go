@@ -115,7 +115,12 @@ func frameCRC(headerCRC uint32, off int64, length uint32, synced uint64, payload
 	le.PutUint64(b[4:], uint64(off))
 	le.PutUint32(b[12:], length)
 	le.PutUint64(b[16:], synced)
-	return crc32.Update(crc32.Checksum(b[:], castagnoli), castagnoli, payload)
+	// By hand: given to crc32, the array would escape to the heap.
+	crc := ^uint32(0)
+	for _, c := range b {
+		crc = castagnoli[byte(crc)^c] ^ crc>>8
+	}
+	return crc32.Update(^crc, castagnoli, payload)
 }
 
 // sealFrame fills in the head of a frame whose payload stands behind it, and
