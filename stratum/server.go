@@ -143,12 +143,8 @@ func (s *Server) admit(nc net.Conn) {
 
 // open starts a session on c, or closes c with a name.
 func (s *Server) open(c conn) *session {
-	now := s.now()
-	sess := &session{
-		srv: s, conn: c, opened: time.Now(), openedMs: now,
-		en2Size: pool.Extranonce2Size, mask: pool.VersionRollingMask,
-	}
-	sess.lastLine.Store(now)
+	sess := newSession(s, c)
+	now := sess.openedMs
 	s.count.opened.Add(1)
 
 	s.mu.Lock()

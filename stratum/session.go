@@ -177,6 +177,15 @@ type session struct {
 	lastTime time.Time // of the last accepted share
 }
 
+func newSession(srv *Server, c conn) *session {
+	s := &session{
+		srv: srv, conn: c, opened: time.Now(), openedMs: srv.now(),
+		en2Size: pool.Extranonce2Size, mask: pool.VersionRollingMask,
+	}
+	s.lastLine.Store(s.openedMs)
+	return s
+}
+
 // notedRejects is above every pool.Reject that a session sees.
 const notedRejects = 16
 
