@@ -280,6 +280,10 @@ func (s *session) take(n int) {
 		s.end = CloseLongLine
 	}
 	s.rule(d)
+	if s.end != CloseNone {
+		s.partial = nil
+		return
+	}
 
 	now := s.srv.now()
 	if whole {
