@@ -272,7 +272,7 @@ func (l *lawyer) heard(out string) {
 			if string(m.ID) == "2" {
 				l.subscribed = true
 			}
-			if (string(m.ID) == "3" || string(m.ID) == `"x"`) && string(m.Result) == "true" {
+			if slices.Contains([]string{"3", "6", `"x"`}, string(m.ID)) && string(m.Result) == "true" {
 				l.named = true
 			}
 		case "mining.notify":

@@ -194,6 +194,7 @@ const notedRejects = 16
 type desk struct {
 	buf     [deskSize]byte
 	n       int // bytes of the unfinished line in front
+	msg     message // here, since it goes through the law's function values
 	batch   pool.Batch
 	tip     uint64 // generation the batch is judged against
 	answers []answer
@@ -223,6 +224,7 @@ func (s *session) giveBack() {
 	clear(d.batch.Subs)
 	clear(d.batch.Claims)
 	d.batch.Reset(nil)
+	d.msg = message{}
 	clear(d.answers)
 	d.answers, d.out = d.answers[:0], d.out[:0]
 	s.srv.desks.Put(d)
@@ -310,14 +312,14 @@ func (s *session) lineLimit() int {
 
 // line handles one line.
 func (s *session) line(d *desk, line []byte) {
-	var m message
-	if !parseLine(line, &m) || m.badID {
+	m := &d.msg
+	if !parseLine(line, m) || m.badID {
 		s.srv.cfg.Log.Info().Str("event", "conn.bad_line").Uint64("conn", s.id).
 			Str("start", clean(line, 80)).Send()
 		s.end = CloseBadLine
 		return
 	}
-	k := methodOf(&m)
+	k := methodOf(m)
 	s.srv.count.messages[k].Add(1)
 	if k != mSubmit {
 		s.rule(d) // answers keep the order of the requests
@@ -331,7 +333,7 @@ func (s *session) line(d *desk, line []byte) {
 		}
 		return
 	}
-	law[k].handle(s, d, &m)
+	law[k].handle(s, d, m)
 }
 
 // deliver sends what the read brought forth, and the first work once both
