@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/btcsuite/btcd/txscript/v2"
+	"github.com/btcsuite/btcd/wire/v2"
 	"pgregory.net/rapid"
 
 	"cordee/pool"
@@ -250,5 +251,38 @@ func TestWorksAreDistinct(t *testing.T) {
 	}
 	if len(seen) != 2*2*3*4*3 {
 		t.Errorf("%d coinbases", len(seen))
+	}
+}
+
+// Counts around 253, where CompactSize grows by two bytes: outputs of a
+// coinbase, bytes of a script, transactions of a block.
+func TestCountsAround253(t *testing.T) {
+	_, tx := wireTx(1, true)
+	for n := 250; n <= 256; n++ {
+		txs := make([]pool.Tx, n)
+		for i := range txs {
+			txs[i] = tx
+		}
+		tpl := regtestTemplate(t, 101, int64(n), txs)
+		p := evenPayout(int64(n), n)
+		p.Outputs[0].Script = make([]byte, n)
+		job, err := pool.NewJob(tpl, p, pool.Class{Name: "large", MaxCoinbase: 20_000}, "", 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := pool.Submission{Work: job.Work(1, 0), Extranonce2Size: 8}
+		h := pool.Hash(nil, []pool.Submission{sub})[0]
+		raw := tpl.Block(&h.Header, sub.Work.Coinbase(nil, &sub))
+		var block wire.MsgBlock
+		if err := block.Deserialize(bytes.NewReader(raw)); err != nil {
+			t.Fatalf("%d: %v", n, err)
+		}
+		var again bytes.Buffer
+		if err := block.Serialize(&again); err != nil || !bytes.Equal(again.Bytes(), raw) {
+			t.Errorf("%d: wire writes another block, %v", n, err)
+		}
+		if len(block.Transactions) != n+1 || len(block.Transactions[0].TxOut) != n+1 || len(block.Transactions[0].TxOut[0].PkScript) != n {
+			t.Errorf("%d: %d transactions, %d outputs", n, len(block.Transactions), len(block.Transactions[0].TxOut))
+		}
 	}
 }
