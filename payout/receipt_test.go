@@ -319,3 +319,21 @@ func TestTreasury(t *testing.T) {
 		}
 	}
 }
+
+// Amounts that are each in range, and whose sum wraps around 64 bits to just
+// the reward.
+func TestReceiptSumDoesNotWrap(t *testing.T) {
+	const most = 21e14
+	r := examples()["nothing credited yet, credit only"]
+	left := uint64(r.Reward) - most*8784 // modulo 2^64
+	if left > most {
+		t.Fatalf("%d sats are left", left)
+	}
+	r.Settlement[0].Sats = int64(left)
+	for range 8784 {
+		r.Settlement = append(r.Settlement, payout.Payment{Kind: payout.ToTreasury, Sats: most, Script: []byte{1}})
+	}
+	if _, err := r.Encode(); !errors.Is(err, payout.ErrReceipt) {
+		t.Errorf("a settlement of %d payments: %v", len(r.Settlement), err)
+	}
+}

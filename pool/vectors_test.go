@@ -192,4 +192,3 @@ func naiveSubmission(params []string) *harness.NaiveSubmission {
 	}
 	return s
 }
-
