@@ -121,6 +121,10 @@ func (d *decoder) unknown(path, name string, keys []key) (meant string) {
 		d.file.Errorf(full, "unknown key: did you mean %s?", near)
 		return near
 	}
+	if near := nearest(name, slices.Sorted(maps.Keys(d.hints))); near != "" {
+		d.file.Errorf(full, "unknown key: %s", d.hints[near])
+		return ""
+	}
 	if homes := d.homes[name]; len(homes) > 0 {
 		if homes[0] == "" {
 			d.file.Errorf(full, "unknown key here: %s belongs at the top of the file, above the first [table]", name)
@@ -161,7 +165,7 @@ func (d *decoder) value(path string, v any, dst reflect.Value) {
 		list, ok := v.([]any)
 		if !ok {
 			if _, table := v.(map[string]any); table {
-				d.file.Errorf(path, "there may be several: write [[%s]], not [%s]", path, path)
+				d.file.Errorf(path, "there may be several: each begins with [[%s]], not with [%s]", path, path)
 			} else {
 				d.wrong(path, v, "a list in [ ]")
 			}
@@ -226,7 +230,11 @@ func show(v any) string {
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
+		s := strconv.FormatFloat(v, 'g', -1, 64)
+		if !strings.ContainsAny(s, ".eIN") {
+			s += ".0" // or it would be taken for a whole number
+		}
+		return s
 	case []any:
 		return "a list"
 	case map[string]any:
