@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"cordee/internal/tomlfile"
@@ -95,6 +98,9 @@ type Fee struct {
 func Load(path string) (*Config, error) {
 	raw := defaults()
 	f, err := tomlfile.Read(path, &raw, hints)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w (cordee init writes one, -c names another)", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -247,6 +247,9 @@ func TestDeepKeys(t *testing.T) {
 		if f.Err() == nil {
 			t.Errorf("%.20q accepted", text)
 		}
+		if f.Has("a.a.a.a.a.a.a.a.a") || strings.HasPrefix(text, "a") && !f.Has("a.a.a.a.a.a.a.a") {
+			t.Errorf("%.20q is not located to depth 8", text)
+		}
 	}
 }
 
