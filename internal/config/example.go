@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"text/template"
 
+	"cordee/internal/tomlfile"
 	"cordee/pool"
 )
 
@@ -77,8 +78,12 @@ func WriteExample(dir string, opts InitOptions) (err error) {
 		}
 	}
 	// Whatever the options hold that the file cannot, a treasury of another
-	// network first of all, is found before anything is written.
-	if _, err := Parse(filepath.Join(dir, FileName), files[FileName]); err != nil {
+	// network first of all, is found before anything is written. The file does
+	// not exist then, so its lines would be no help.
+	if _, err := Parse(FileName, files[FileName]); err != nil {
+		if wrong, ok := errors.AsType[*tomlfile.Error](err); ok && wrong.Problems[0].Path == "payout.treasury" {
+			return fmt.Errorf("--treasury: %s", wrong.Problems[0].Text)
+		}
 		return err
 	}
 	if files[SlotKeyFileName], err = newSlotKey(opts.Rand); err != nil {

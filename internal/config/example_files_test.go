@@ -45,11 +45,46 @@ func TestWriteExampleLoads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(text), "KEY IS THE NUMBER 1") {
+			if strings.Contains(string(text), demoWarning) {
 				t.Error("the demo warning stands beside an address that was given")
 			}
 			optionalKeys(t, path, string(text))
 		})
+	}
+}
+
+const demoWarning = "THE DEMO ADDRESS"
+
+// TestExampleExamples uncomments what the example calls an example: each must
+// be accepted as it stands there.
+func TestExampleExamples(t *testing.T) {
+	dir := t.TempDir()
+	if err := config.WriteExample(dir, config.InitOptions{Network: "signet", Treasury: treasuries["signet"]}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, config.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	cookie := text[strings.Index(text, "\ncookie = ")+1:]
+	cookie = cookie[:strings.Index(cookie, "\n")]
+	for _, edit := range []*strings.Replacer{
+		strings.NewReplacer("# signet_challenge", "signet_challenge"),
+		strings.NewReplacer(cookie, "", "# user", "user", "# password_file", "password_file"),
+		strings.NewReplacer("# zmq", "zmq", "# name", "name"),
+		strings.NewReplacer("# fees", "fees", "#   {", "{", "# ]", "]"),
+		strings.NewReplacer("# ack = \"durable\"", "ack = \"written\"", "# ack_written", "ack_written"),
+	} {
+		with := edit.Replace(text)
+		c, err := config.Parse(config.FileName, []byte(with))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if plain, _ := config.Parse(config.FileName, data); !config.Differ(c, plain) {
+			t.Errorf("changed nothing:\n%s", with)
+		}
 	}
 }
 
@@ -107,6 +142,9 @@ func TestWriteExampleDemoTreasury(t *testing.T) {
 	if c.Network.Name != "regtest" || c.Payout.TreasuryAddress != config.DemoTreasury || c.WorkBits == 0 {
 		t.Errorf("demo config: %s, %s, work bits %08x", c.Network.Name, c.Payout.TreasuryAddress, c.WorkBits)
 	}
+	if text, err := os.ReadFile(filepath.Join(dir, config.FileName)); err != nil || !strings.Contains(string(text), demoWarning) {
+		t.Errorf("the demo address stands there without its warning: %v", err)
+	}
 	st, err := os.Stat(filepath.Join(dir, config.SlotKeyFileName))
 	if err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("slot key: %v %v", st.Mode(), err)
@@ -121,8 +159,9 @@ func TestWriteExampleRefusals(t *testing.T) {
 		{config.InitOptions{Network: "main"}, "--treasury"},
 		{config.InitOptions{Network: "signet"}, "--treasury"},
 		{config.InitOptions{Network: "testnet3"}, "unknown"},
-		{config.InitOptions{Network: "main", Treasury: treasuries["regtest"]}, "is of regtest, not of main"},
-		{config.InitOptions{Network: "regtest", Treasury: `"` + "\nx = 1"}, ":"},
+		{config.InitOptions{Network: "main", Treasury: treasuries["regtest"]}, "--treasury: address"},
+		{config.InitOptions{Network: "regtest", Treasury: `"` + "\nx = 1"}, "--treasury: "},
+		{config.InitOptions{Network: "main", Treasury: "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH"}, "--treasury: "},
 	} {
 		dir := t.TempDir()
 		err := config.WriteExample(dir, c.opts)
