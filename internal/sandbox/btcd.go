@@ -61,7 +61,7 @@ func BuildBtcd(ctx context.Context, src, out string) (string, error) {
 	if isFile(path) {
 		return path, nil
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(out, 0o750); err != nil {
 		return "", fmt.Errorf("build btcd: %w", err)
 	}
 	unlock, err := lockFile(ctx, path+".lock")
@@ -118,7 +118,7 @@ func prepareBtcd(ctx context.Context, src, work string) error {
 			return fmt.Errorf("%s of %s holds %q %d times, not once: this version needs another edit",
 				e.file, module.Dir, e.old, n)
 		}
-		if err := os.WriteFile(file, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600); err != nil {
 			return err
 		}
 	}
@@ -130,7 +130,7 @@ func prepareBtcd(ctx context.Context, src, work string) error {
 		if name == "go.mod" {
 			text = append(text, "\nreplace "+btcdPackage+" => ./btcd\n"...)
 		}
-		if err := os.WriteFile(filepath.Join(work, name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(work, name), text, 0o600); err != nil {
 			return err
 		}
 	}
@@ -180,7 +180,7 @@ func isFile(path string) bool {
 // lockFile takes an exclusive lock on path, which the kernel frees when the
 // holder dies. It waits as long as ctx allows.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -275,8 +275,11 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		"challenge alone": {NodeOptions{Dir: t.TempDir(), SignetChallenge: "51"}, "Chain is not signet"},
 		"not a node":      {NodeOptions{Dir: t.TempDir(), Binary: notANode}, "neither bitcoind nor btcd"},
 		"btcd on signet":  {NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), Chain: "signet"}, "need Bitcoin Core"},
-		"bad flag": {NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), ExtraArgs: []string{"--no-such-flag"}},
-			"no-such-flag"}, // the child's own words
+		"btcd with ZMQ":   {NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), ZMQ: true}, "need Bitcoin Core"},
+		"bad flag": {
+			NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), ExtraArgs: []string{"--no-such-flag"}},
+			"no-such-flag",
+		}, // the child's own words
 	} {
 		_, err := StartNode(within(t, time.Minute), c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -1,0 +1,66 @@
+# The menu of this repository: `make` shows it.
+SHELL       := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+GO       ?= go
+ARGS     ?=
+FUZZTIME ?= 20s
+COUNT    ?= 6
+BASE     ?=
+TOOLS    := .cache/bin
+
+.PHONY: help deps build test demo ci race lint fuzz e2e bench fmt clean
+
+help: ## show this menu
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+deps: ## install what the tests use and the machine lacks, through apt
+	@tools/deps.sh
+
+build: ## build the programs into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+test: deps ## run every test, on a real node (5 minutes at most, cold)
+	$(GO) test -count=1 -timeout 5m ./...
+
+demo: build ## mine on a private chain and watch; ARGS="--blocks 3 --json" ends after 3 blocks
+	bin/cordee demo $(ARGS)
+
+ci: ## everything .ci/run asks for after the tests: lint, race, fuzz, e2e (40 minutes at most)
+	@tools/stage.sh lint 600 $(MAKE) lint
+	@tools/stage.sh race 600 $(MAKE) race
+	@tools/stage.sh fuzz 900 $(MAKE) fuzz
+	@tools/stage.sh e2e 300 $(MAKE) e2e
+
+race: ## run every test under the race detector, in random order
+	$(GO) test -race -shuffle=on -count=1 -timeout 10m ./...
+
+lint: $(TOOLS)/golangci-lint ## check formats, mistakes and the rules of .golangci.yml
+	$(TOOLS)/golangci-lint run ./...
+
+fuzz: ## fuzz every target for FUZZTIME (20s) each
+	tools/fuzz.sh $(FUZZTIME)
+
+e2e: ## run the programs and nodes as processes: on btcd, and on CORDEE_BITCOIND where that is set
+	env -u CORDEE_BITCOIND $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/
+	@if [[ -n "$${CORDEE_BITCOIND:-}" ]]; then set -x; $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/; fi
+
+bench: $(TOOLS)/benchstat ## run every benchmark COUNT (6) times into .cache/bench.txt; BASE=file compares with an earlier one
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... >.cache/bench.txt
+	$(TOOLS)/benchstat $(BASE) .cache/bench.txt
+
+fmt: $(TOOLS)/golangci-lint ## format every Go file as lint wants it
+	$(TOOLS)/golangci-lint fmt
+
+clean: ## remove what make and the demo made; caches of the user stay
+	rm -rf bin .cache demo-data coverage.out
+
+# The tools are modules of their own, each with its versions pinned by go.mod and go.sum.
+$(TOOLS)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	$(GO) build -C tools/lint -o "$(CURDIR)/$@" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/benchstat: tools/bench/go.mod tools/bench/go.sum
+	$(GO) build -C tools/bench -o "$(CURDIR)/$@" golang.org/x/perf/cmd/benchstat
