@@ -49,7 +49,7 @@ e2e: ## run the programs and nodes as processes: on btcd, and on CORDEE_BITCOIND
 	@if [[ -n "$${CORDEE_BITCOIND:-}" ]]; then set -x; $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/; fi
 
 bench: $(TOOLS)/benchstat ## run every benchmark COUNT (6) times into .cache/bench.txt; BASE=file compares with an earlier one
-	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... >.cache/bench.txt
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee .cache/bench.txt
 	$(TOOLS)/benchstat $(BASE) .cache/bench.txt
 
 fmt: $(TOOLS)/golangci-lint ## format every Go file as lint wants it

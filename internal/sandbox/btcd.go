@@ -73,8 +73,11 @@ func BuildBtcd(ctx context.Context, src, out string) (string, error) {
 		return path, nil // somebody built it while we waited
 	}
 
-	work, err := os.MkdirTemp(out, "build-*")
-	if err != nil {
+	work := path + ".build" // ours alone under the lock; a killed build may have left it
+	if err := os.RemoveAll(work); err != nil {
+		return "", fmt.Errorf("build btcd: %w", err)
+	}
+	if err := os.Mkdir(work, 0o750); err != nil {
 		return "", fmt.Errorf("build btcd: %w", err)
 	}
 	defer os.RemoveAll(work)

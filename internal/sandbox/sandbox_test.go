@@ -292,6 +292,33 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 	}
 }
 
+func TestChoiceOfNode(t *testing.T) {
+	dir := t.TempDir()
+	inPath, named := filepath.Join(dir, "bitcoind"), filepath.Join(dir, "named")
+	for _, file := range []string{inPath, named} {
+		if err := os.WriteFile(file, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	btcd := builtBtcd(t)
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, c := range []struct {
+		o    NodeOptions
+		env  string
+		want string
+	}{
+		{NodeOptions{Binary: "given", AllowPath: true}, named, "given"},
+		{NodeOptions{AllowPath: true}, named, named},
+		{NodeOptions{AllowPath: true}, "", inPath},
+		{NodeOptions{}, "", btcd}, // PATH is for the demo: a test must know what it runs on
+	} {
+		t.Setenv("CORDEE_BITCOIND", c.env)
+		if got, err := c.o.choose(t.Context()); got != c.want || err != nil {
+			t.Errorf("%+v with CORDEE_BITCOIND=%q: %q %v, not %q", c.o, c.env, got, err, c.want)
+		}
+	}
+}
+
 func TestRefusalIsTheNodesOwn(t *testing.T) {
 	kinds(t, func(t *testing.T, o NodeOptions) {
 		n := start(t, o)
