@@ -84,10 +84,11 @@ func BuildBtcd(ctx context.Context, src, out string) (string, error) {
 	if err := prepareBtcd(ctx, src, work); err != nil {
 		return "", fmt.Errorf("build btcd: %w", err)
 	}
+	// No -trimpath: the standard library then is the one go test compiles anyway.
 	// Built elsewhere and moved, so that a build that is killed leaves no half
 	// binary under the name that is looked for.
 	fresh := filepath.Join(work, name)
-	if _, err := goTool(ctx, work, "build", "-trimpath", "-o", fresh, btcdPackage); err != nil {
+	if _, err := goTool(ctx, work, "build", "-buildvcs=false", "-o", fresh, btcdPackage); err != nil {
 		return "", fmt.Errorf("build btcd: %w", err)
 	}
 	if err := os.Rename(fresh, path); err != nil {
