@@ -92,9 +92,9 @@ func (s *session) run(ctx context.Context) error {
 		s.conn.Close()
 		reader.Wait()
 	}()
-	// A server that takes nothing must not hold up the end.
+	// Bounds linger, and a write that a server does not take.
 	defer context.AfterFunc(ctx, func() {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
+		time.AfterFunc(lingerTimeout, func() { s.conn.Close() })
 	})()
 
 	handshake := time.NewTimer(handshakeTimeout)
@@ -170,18 +170,12 @@ func (s *session) hash(ctx context.Context) error {
 	return nil
 }
 
-// linger waits for the answers that are due, for a while, and hashes no more.
+// linger waits for the answers that are due, until run closes the connection,
+// and hashes no more.
 func (s *session) linger() error {
-	limit := time.NewTimer(lingerTimeout)
-	defer limit.Stop()
 	for len(s.pending) > 0 {
-		select {
-		case l := <-s.lines:
-			if err := s.handle(l); err != nil {
-				return err
-			}
-		case <-limit.C:
-			return fmt.Errorf("stopped with %d answers due", len(s.pending))
+		if err := s.handle(<-s.lines); err != nil {
+			return fmt.Errorf("stopped with %d answers due: %w", len(s.pending), err)
 		}
 	}
 	return errors.New("stopped")
