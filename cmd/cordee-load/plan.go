@@ -111,8 +111,9 @@ func parseRate(s string) (float64, error) {
 		}
 	}
 	v, err := strconv.ParseFloat(text, 64)
+	v *= factor
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
 		return 0, fmt.Errorf("--hashrate %q: give hashes per second above 0, as 500k, 1M or 2.5e6", s)
 	}
-	return v * factor, nil
+	return v, nil
 }

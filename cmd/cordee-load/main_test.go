@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/urfave/cli/v2"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"cordee-load": main})
+}
+
+// TestScripts runs testdata/*.txt: they read as a manual of the command.
+func TestScripts(t *testing.T) {
+	accepts := serve(t, "true")
+	rejects := serve(t, `[21,"Stale share",null]`)
+	refuses := serve(t, "")
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ACCEPTS", accepts)
+			e.Setenv("REJECTS", rejects)
+			e.Setenv("REFUSES", refuses)
+			e.Setenv("CLOSED", closedPort(t))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shape": shape, "exits": exits},
+	})
+}
+
+// exits CODE COMMAND...: the command ends with exactly this code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("%s ended with %s, want %s", args[1], got, args[0])
+	}
+}
+
+// shape FILE GOLDEN: the last line of FILE is one JSON object whose paths and
+// types are GOLDEN's.
+func shape(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: shape FILE GOLDEN")
+	}
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), "\n")
+	var v any
+	ts.Check(json.Unmarshal([]byte(lines[len(lines)-1]), &v))
+	var paths []string
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, e := range v {
+				walk(path+"."+k, e)
+			}
+		case []any:
+			paths = append(paths, path+" list")
+			if len(v) > 0 {
+				walk(path+"[0]", v[0])
+			}
+		default:
+			paths = append(paths, fmt.Sprintf("%s %T", path, v))
+		}
+	}
+	walk("", v)
+	slices.Sort(paths)
+	if got, want := strings.Join(paths, "\n"), strings.TrimSpace(ts.ReadFile(args[1])); got != want {
+		ts.Fatalf("the object has\n%s\nwant\n%s", got, want)
+	}
+}
+
+// serve starts a server that gives work of difficulty 2^-24 and answers every
+// share with verdict: true, or an error. "" refuses every name. It returns its
+// address.
+func serve(t *testing.T, verdict string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go talk(conn, verdict)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func talk(conn net.Conn, verdict string) {
+	defer conn.Close()
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		var in struct {
+			ID     json.RawMessage
+			Method string
+		}
+		if json.Unmarshal(lines.Bytes(), &in) != nil {
+			return
+		}
+		result, fault, push := "true", "null", ""
+		switch in.Method {
+		case "mining.configure":
+			result = `{"version-rolling":true,"version-rolling.mask":"1fffe000"}`
+		case "mining.subscribe":
+			result = `[[["mining.set_difficulty","1"],["mining.notify","1"]],"0a0b0c0d",8]`
+		case "mining.authorize":
+			if verdict == "" {
+				result, fault = "null", `[24,"Unknown member",null]`
+				break
+			}
+			push = `{"id":null,"method":"mining.set_difficulty","params":[0.000000059604644775390625]}` + "\n" +
+				`{"id":null,"method":"mining.notify","params":["1","` + strings.Repeat("00", 32) + `","0100","ffff",[],"20000000","1d00ffff","64b3f3ec",true]}` + "\n"
+		case "mining.submit":
+			if verdict != "true" {
+				result, fault = "null", verdict
+			}
+		}
+		fmt.Fprintf(conn, `{"id":%s,"result":%s,"error":%s}`+"\n%s", in.ID, result, fault, push)
+	}
+}
+
+// closedPort returns an address nobody listens on.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]float64{
+		"1": 1, "1e6": 1e6, "500k": 5e5, "500K": 5e5, "1.5M": 1.5e6, "2G": 2e9, "0.5k": 500,
+	} {
+		if got, err := parseRate(text); err != nil || got != want {
+			t.Errorf("%q: %v (%v), want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "k", "1T", "1kk", "NaN", "Inf", "1e400", "1 M", "1e308G"} {
+		if v, err := parseRate(text); err == nil || !strings.Contains(err.Error(), "500k") {
+			t.Errorf("%q: %v, error %v, want one that shows how", text, v, err)
+		}
+	}
+}
+
+func TestParseURL(t *testing.T) {
+	for text, want := range map[string]string{
+		"127.0.0.1:3333": "127.0.0.1:3333", "stratum+tcp://pool.example:3333": "pool.example:3333",
+		"Stratum+TCP://[::1]:1/": "[::1]:1",
+	} {
+		if got, err := parseURL(text); err != nil || got != want {
+			t.Errorf("%q: %q (%v), want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "pool", ":3333", "pool:", "pool:0", "pool:65536", "pool:x", "http://a:1", "a:1/b", "::1:3"} {
+		if got, err := parseURL(text); err == nil {
+			t.Errorf("%q was read as %q", text, got)
+		}
+	}
+}
+
+func TestRound(t *testing.T) {
+	if got := round(1234567 * time.Nanosecond); got.String() != "1.235ms" {
+		t.Errorf("%v", got)
+	}
+	if got := rate(1234567); got != "1.23 MH/s" {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestUserNumbers: each rig has its own name and an even part of the rate.
+func TestUserNumbers(t *testing.T) {
+	var out strings.Builder
+	if code := run(t.Context(), []string{"cordee-load", "--help"}, &out, os.Stderr); code != 0 || !strings.Contains(out.String(), "--hashrate") {
+		t.Fatalf("help ends with %d: %s", code, out.String())
+	}
+	app := newApp(&out, &out)
+	var p *plan
+	app.Action = func(c *cli.Context) (err error) {
+		p, err = planOf(c)
+		return err
+	}
+	if err := app.Run([]string{"x", "--url", "a:1", "--user", "m.s.r%d", "--rigs", "4", "--hashrate", "2M", "--version-rolling"}); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.fleet.Rigs) != 4 || p.fleet.Rigs[0].User != "m.s.r1" || p.fleet.Rigs[3].User != "m.s.r4" ||
+		p.fleet.Rigs[2].Hashrate != 5e5 || !p.fleet.Rigs[1].VersionRolling {
+		t.Errorf("%+v", p.fleet.Rigs)
+	}
+}
