@@ -25,7 +25,8 @@
 // next extranonce2, then the next 1024 nonces. ntime follows the clock.
 //
 //	fleet.go    Config, Run, one goroutine a rig      rig.go    dial, back off, redial
-//	session.go  one connection: the select loop       wire.go   lines in and out
-//	work.go     notify -> header                      miner.go  the search
-//	stats.go    counters, latency, reject table       event.go  what tests can watch
+//	session.go  one connection: loop, submits         handle.go what each line does
+//	wire.go     lines in and out                      work.go   notify -> header
+//	miner.go    the search                            stats.go  counters, latency, rejects
+//	event.go    what tests can watch
 package fleet
