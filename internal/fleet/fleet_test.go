@@ -276,9 +276,11 @@ func TestReconnects(t *testing.T) {
 		wait(10 * time.Second)
 		accepted := f.Stats().Accepted
 		wait(5 * time.Second)
+		s.client(t, 2).out <- ``
+		wait(350 * time.Millisecond) // the long outage is forgiven
 		f.stop()
 		st := f.Stats()
-		if st.Connects != 3 || st.Reconnects != 2 || st.Accepted == accepted || st.Rejected != 0 {
+		if st.Connects != 4 || st.Reconnects != 3 || st.Accepted == accepted || st.Rejected != 0 {
 			t.Errorf("after the server came back: %+v", st)
 		}
 		var texts []string

@@ -160,10 +160,7 @@ func (s *session) notify(m *message, at time.Time) error {
 		return nil
 	}
 	w := &work{
-		job: j, en1: s.en1, en2size: s.en2size, difficulty: s.announced, target: s.target, at: at,
-	}
-	if s.VersionRolling {
-		w.mask = s.mask
+		job: j, en1: s.en1, en2size: s.en2size, mask: s.mask, difficulty: s.announced, target: s.target, at: at,
 	}
 	if s.miner.work == nil {
 		s.lastCredit = time.Now() // no pay for the time without work

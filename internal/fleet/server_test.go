@@ -239,6 +239,8 @@ func (s *server) judge(c *client, in call) (fault string) {
 	switch {
 	case len(p[2]) != 2*s.en2size:
 		fault = `[20,"Bad extranonce2 size",null]`
+	case p[5] != "" && binary.BigEndian.Uint32(unhex(p[5]))&^binary.BigEndian.Uint32(unhex(s.mask)) != 0:
+		fault = `[20,"Version bits outside the mask",null]`
 	case s.seen[string(hash[:])]:
 		fault = `[22,"Duplicate share",null]`
 	case j.stale:

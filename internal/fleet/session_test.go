@@ -1,10 +1,8 @@
 package fleet
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +178,41 @@ func TestRefusedName(t *testing.T) {
 	})
 }
 
+// TestEarlyWork: work that comes before the authorize reply is kept but not
+// hashed, and a rig that did not ask for version rolling rolls nothing.
+func TestEarlyWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.override = func(s *server, c *client, in call) bool {
+			if in.Method != "mining.authorize" {
+				return false
+			}
+			c.out <- `{"id":null,"method":"mining.set_version_mask","params":["1fffe000"]}`
+			s.setDifficulty(c, s.difficulty)
+			s.notify(c, true)
+			wait(5 * time.Second)
+			c.result(in.ID, "true", "")
+			return true
+		}
+		f := start(t, s, []Rig{{User: "alpha.site.a", Hashrate: 2000}})
+		wait(4 * time.Second)
+		if st := f.Stats(); st.Hashes != 0 || st.Notifies != 1 {
+			t.Errorf("before the authorize reply: %+v", st)
+		}
+		wait(4 * time.Second)
+		f.stop()
+		st := f.Stats()
+		if st.Accepted == 0 || st.Rejected != 0 || st.Hashes > 6100 {
+			t.Errorf("3 s after it: %+v", st)
+		}
+		for _, e := range f.of(Submit) {
+			if e.Share.Version != 0x20000000 {
+				t.Fatalf("version %08x was rolled", e.Share.Version)
+			}
+		}
+	})
+}
+
 // TestSilentServer: no answer for 30 s ends the attempt; no line for 180 s ends
 // a session.
 func TestSilentServer(t *testing.T) {
@@ -327,49 +360,10 @@ func TestHistogram(t *testing.T) {
 	if l.Max != time.Second || l.Count != 1000 {
 		t.Errorf("%+v", l)
 	}
-}
-
-// sink is a connection that takes everything and says nothing.
-type sink struct{ net.Conn }
-
-func (sink) Write(b []byte) (int, error)      { return len(b), nil }
-func (sink) SetWriteDeadline(time.Time) error { return nil }
-
-// FuzzServerLines: no line of a server may panic a rig, whatever its state, and
-// after any of them a good notify still gives work or the session has ended.
-func FuzzServerLines(f *testing.F) {
-	f.Add(true, []byte(`{"id":1,"result":{"version-rolling":true,"version-rolling.mask":"1fffe000"},"error":null}`+"\n"+`{"id":2,"result":[[],"c0de",4],"error":null}`+"\n"+`{"id":3,"result":true,"error":null}`))
-	f.Add(true, []byte(`{"id":1,"result":{"version-rolling":true}}`+"\n"+`{"id":2,"result":[1,2,3]}`))
-	f.Add(false, []byte(`{"id":1,"result":[[["mining.notify","1"]],"",0]}`+"\n"+`{"id":2,"result":false,"error":[24,"no",null]}`))
-	f.Add(false, []byte(`{"method":"client.reconnect"}`))
-	f.Add(false, []byte(`{"id":4,"method":"client.get_version"}`+"\n"+`{"method":"mining.set_difficulty","params":[1e-320]}`))
-	good := vectors(f)[4].NotifyParams
-	f.Fuzz(func(t *testing.T, rolling bool, lines []byte) {
-		fl, err := New(Config{Addr: "a:1", Rigs: []Rig{{User: "u", Hashrate: 100, VersionRolling: rolling, ConfigureFirst: true}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := newSession(fl.rigs[0], sink{})
-		if err := s.nextCall(); err != nil {
-			t.Fatal(err)
-		}
-		for line := range bytes.Lines(lines) {
-			r := received{}
-			r.bad = json.Unmarshal(line, &r.msg)
-			if s.handle(r) != nil {
-				return
-			}
-			s.miner.scan(2, time.Time{})
-		}
-		if !s.subscribed {
-			return
-		}
-		if err := s.handle(received{msg: message{Method: "mining.notify", Params: good}}); err != nil || s.miner.work == nil {
-			t.Fatalf("a good notify gave no work: %v", err)
-		}
-		if n, _ := s.miner.scan(2, time.Time{}); n == 0 {
-			t.Fatal("no hashes on good work")
-		}
-		fl.Stats()
-	})
+	var two histogram
+	two.add(time.Millisecond)
+	two.add(time.Second)
+	if l := two.summary(); l.P50 > 1100*time.Microsecond || l.P90 != time.Second {
+		t.Errorf("of 1 ms and 1 s: %+v", l)
+	}
 }
