@@ -8,7 +8,7 @@ import (
 	"cordee/pool"
 )
 
-func TestNetworkScript(t *testing.T) {
+func TestNetworkScriptSaysWhy(t *testing.T) {
 	const bip173 = "751e76e8199196d454941c45d1b3a323f1433bd6"
 	for _, c := range []struct{ network, addr, script, refusal string }{
 		{"main", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "0014" + bip173, ""},
