@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -151,7 +152,7 @@ func TestRecordRootBinds(t *testing.T) {
 		if !reflect.DeepEqual(bodies, other) && payout.RecordRoot(bodies) == payout.RecordRoot(other) {
 			t.Fatal("two lists have one root")
 		}
-		twice := append(bodies[:len(bodies):len(bodies)], bodies[len(bodies)-1])
+		twice := append(slices.Clip(bodies), bodies[len(bodies)-1])
 		if payout.RecordRoot(twice) == payout.RecordRoot(bodies) {
 			t.Fatal("a doubled last record is not seen")
 		}

@@ -79,7 +79,7 @@ func (s *session) submit(claims []claim) error {
 		case h.Block != want.Block:
 			return fmt.Errorf("claim %d: block %v, naive %v", i, h.Block, want.Block)
 		case v.Reject.Code() != want.Code:
-			return fmt.Errorf("claim %d: %v, naive code %d", i, v.Reject, want.Code)
+			return fmt.Errorf("claim %d: %w, naive code %d", i, v.Reject, want.Code)
 		case new(big.Rat).SetFrac(new(big.Int).SetUint64(uint64(v.Credit)), new(big.Int).SetUint64(uint64(s.scale))).Cmp(want.Credit) != 0:
 			return fmt.Errorf("claim %d: credit %d, naive %v", i, v.Credit, want.Credit)
 		}

@@ -3,8 +3,6 @@ package pool_test
 import (
 	"fmt"
 
-	"github.com/btcsuite/btcd/chainhash/v2"
-
 	"cordee/pool"
 )
 
@@ -16,7 +14,7 @@ func Example() {
 		panic(err)
 	}
 	template, err := pool.NewTemplate(&pool.Template{
-		Height: 1, Version: 0x20000000, PrevHash: chainhash.Hash(*network.Params.GenesisHash),
+		Height: 1, Version: 0x20000000, PrevHash: *network.Params.GenesisHash,
 		Bits: 0x207fffff, MinTime: 1_700_000_000, CurTime: 1_700_000_000, Value: pool.Subsidy(1, network),
 	}, nil)
 	if err != nil {

@@ -85,7 +85,7 @@ func (r *report) table(w io.Writer) {
 	if s.Violations > 0 {
 		row("odd lines", "%d (see --verbose)", s.Violations)
 	}
-	t.Flush()
+	_ = t.Flush() // the writer below reports its own errors
 }
 
 func rejectName(c fleet.RejectCount) string {

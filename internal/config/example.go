@@ -145,7 +145,7 @@ func defaultCookie(network string) string {
 
 // writeAll makes files in dir, all or none, and never opens an existing one.
 func writeAll(dir string, files map[string][]byte) (err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	var made []string

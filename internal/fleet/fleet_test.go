@@ -233,6 +233,7 @@ func TestCleanDropsOldWork(t *testing.T) {
 				if e.JobID != current[e.Rig] {
 					t.Fatalf("rig %d submits for job %s, its newest is %s", e.Rig, e.JobID, current[e.Rig])
 				}
+			default: // says nothing of jobs
 			}
 		}
 		if n := len(f.of(Notify)); n != 102 {

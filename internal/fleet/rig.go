@@ -120,8 +120,7 @@ func (r *rig) connect(ctx context.Context) (worked bool, err error) {
 	count.connected.Add(-1)
 	r.miner.setWork(nil)
 	e := Event{Kind: Disconnected, Text: clip(err.Error())}
-	var refused *refusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
 		count.refused.Add(1)
 		e.Code, e.Text = refused.code, refused.text
 	}

@@ -175,7 +175,8 @@ func (s *server) notify(c *client, clean bool) {
 	params := []any{
 		id, "171592f223740e92d223f6e68bff25279af7ac4f2246451e0000000200000000",
 		"0200000001" + strings.Repeat("00", 32) + fmt.Sprintf("%08x", s.nextJob), "ffffffff00000000",
-		[]string{strings.Repeat("ab", 32), strings.Repeat("cd", 32)}, "20000000", "192495f8", "64b3f3ec", clean,
+		[]string{strings.Repeat("ab", 32), strings.Repeat("cd", 32)},
+		"20000000", "192495f8", "64b3f3ec", clean,
 	}
 	if clean {
 		for _, k := range slices.Collect(maps.Keys(s.jobs)) {

@@ -218,7 +218,7 @@ func (f *File) memberSites(path string, r *rawMember) []Site {
 			}
 			ids[s.ID] = struct{}{}
 		}
-		out = append(out, Site{ID: s.ID, Note: s.Note})
+		out = append(out, Site(s))
 	}
 	f.sites[r.ID] = ids
 	return out

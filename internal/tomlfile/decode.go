@@ -139,7 +139,7 @@ func (d *decoder) unknown(path, name string, keys []key) (meant string) {
 }
 
 func (d *decoder) value(path string, v any, dst reflect.Value) {
-	if s, ok := dst.Addr().Interface().(setter); ok {
+	if s, ok := reflect.TypeAssert[setter](dst.Addr()); ok {
 		if err := s.set(v); err != nil {
 			d.file.Errorf(path, "%v", err)
 		}

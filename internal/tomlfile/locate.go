@@ -37,6 +37,7 @@ func (f *File) locate(data []byte) {
 			table = l.header(e)
 		case unstable.KeyValue:
 			l.keyValue(table, e, strings.Count(table, "."))
+		default: // comments have no path
 		}
 	}
 }
@@ -101,6 +102,7 @@ func (l *locator) value(path string, v *unstable.Node, at Position, depth int) {
 				l.keyValue(path, n, depth)
 			}
 		}
+	default: // a plain value has nothing inside
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,8 +60,8 @@ func (z *Size) set(v any) error {
 
 // String returns z with the largest unit that divides it.
 func (z Size) String() string {
-	for i := len(sizeUnits) - 1; i >= 0; i-- {
-		if u := sizeUnits[i]; z != 0 && int64(z)%u.bytes == 0 {
+	for _, u := range slices.Backward(sizeUnits) {
+		if z != 0 && int64(z)%u.bytes == 0 {
 			return strconv.FormatInt(int64(z)/u.bytes, 10) + u.suffix
 		}
 	}
@@ -87,8 +88,10 @@ func digits(v any) string {
 	return "5"
 }
 
-var unquotedUnit = regexp.MustCompile(`=\s*([0-9.]+\s*(?:ns|us|µs|ms|s|m|h|KiB|MiB|GiB))\s*(?:#.*)?$`)
-var unquotedWord = regexp.MustCompile(`^[^=#"']+=\s*([A-Za-z~/][^\s"'#]*)\s*(?:#.*)?$`)
+var (
+	unquotedUnit = regexp.MustCompile(`=\s*([0-9.]+\s*(?:ns|us|µs|ms|s|m|h|KiB|MiB|GiB))\s*(?:#.*)?$`)
+	unquotedWord = regexp.MustCompile(`^[^=#"']+=\s*([A-Za-z~/][^\s"'#]*)\s*(?:#.*)?$`)
+)
 
 // syntaxHint says what to do about the commonest ways to write a line that is
 // not TOML, or "".
