@@ -113,7 +113,8 @@ func seqs(t *testing.T, disk *memFS) (found map[uint64]bool, err error) {
 	return found, err
 }
 
-// TestEveryFlipInASealedJournalIsNamed flips every byte of a sealed journal,
+// TestEveryFlipInASealedJournalIsNamed flips every byte (under the race
+// detector every flipStep-th) of a sealed journal,
 // headers, padding and zeros included.
 func TestEveryFlipInASealedJournalIsNamed(t *testing.T) {
 	disk := build(t, true)
@@ -126,7 +127,7 @@ func TestEveryFlipInASealedJournalIsNamed(t *testing.T) {
 	}
 	for _, path := range files {
 		data := disk.names[path].cur
-		for at := range data {
+		for at := 0; at < len(data); at += flipStep {
 			for _, mask := range []byte{1 << (at % 8), 0xff} {
 				data[at] ^= mask
 				_, err := seqs(t, disk)
@@ -157,7 +158,7 @@ func TestEveryFlipBehindAKillIsDamageOrTheLastFrame(t *testing.T) {
 	quiet := 0
 	for _, path := range files {
 		data := disk.names[path].cur
-		for at := range data {
+		for at := 0; at < len(data); at += flipStep {
 			mask := byte(1 << (at % 8))
 			data[at] ^= mask
 			found, err := seqs(t, disk)

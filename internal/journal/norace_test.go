@@ -2,4 +2,7 @@
 
 package journal
 
-const raceEnabled = false
+const (
+	raceEnabled = false
+	flipStep    = 1 // bytes between two flips of a sweep
+)

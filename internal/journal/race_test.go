@@ -2,4 +2,7 @@
 
 package journal
 
-const raceEnabled = true
+const (
+	raceEnabled = true
+	flipStep    = 13 // bytes between two flips of a sweep
+)
