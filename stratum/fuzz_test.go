@@ -36,7 +36,7 @@ func seedLines(f *testing.F, add func(line []byte)) {
 		`{"id":1,"id":2,"method":"mining.ping"}`, `{"\u0069d":7,"method":"\u006dining.ping","params":["\ud83d\ude00\ud800","` + "\xff" + `"]}`,
 		`{"id":"a\"b\\","params":[1,-0,0.5,1e9,1E-9,01]}`, `{"id":-}`, `{"id":1.}`, `{"id":1e}`,
 		`{"id":[[[1]]]}`, `{"id":[[[[1]]]]}`, `{"a":{"b":{"c":{"d":1}}}}`, `{"id":1,}`, `{"id":1 "b":2}`,
-		`{"id":"` + strings.Repeat("x", 80) + `"}`, "{\"id\":\"a\tb\"}", `{"id":tru}`, `{"result":1}`,
+		`{"id":"` + strings.Repeat("x", 80) + `"}`, "{\"id\":\"a\tb\"}", "{\"id\":\"a\x1fb\"}", `{"id":tru}`, `{"result":1}`,
 		`{"id":1,"method":"mining.submit","params":["alpha.a.b","0000000100","0000000000000000","386d4380","1","2000"]}`,
 	} {
 		add([]byte(l))

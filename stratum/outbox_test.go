@@ -74,6 +74,94 @@ func TestLatestWins(t *testing.T) {
 	})
 }
 
+// Work of which not a byte could be written does not count as issued, and is
+// replaced by newer work.
+func TestUnwrittenIsNotIssued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _ := testServer(t, nil)
+		srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
+		s, tw := openRig(t, srv, 1<<20)
+		readAll(tw)
+		const pong = `{"id":7,"result":"pong","error":null}` + "\n"
+		tw.mu.Lock()
+		tw.room = 10 * len(pong) // full to the last byte, and no answer waits
+		tw.mu.Unlock()
+		tw.send(strings.Repeat(`{"id":7,"method":"mining.ping"}`+"\n", 10))
+		synctest.Wait()
+		for i := uint32(2); i <= 4; i++ {
+			set := jobSet(testJob(t, uint64(i), i, 4096))
+			set.Clean = true
+			srv.Publish(set)
+			synctest.Wait()
+			if n := len(issuedTo(s)); n != 1 {
+				t.Fatalf("%d jobs count as issued", n)
+			}
+		}
+		got := readAll(tw)
+		if strings.Count(got, "mining.notify") != 1 {
+			t.Error(got)
+		}
+		mustHave(t, got, `"0000000400"`)
+		mustHave(t, got, ",true]}")
+		drain(t, srv)
+	})
+}
+
+// The memory of duplicates is of one tip: the next generation starts empty, at
+// its first batch and never within one.
+func TestSeenEndsWithItsTip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, hub := testServer(t, nil)
+		srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
+		s, tw := openRig(t, srv, 1<<20)
+		send := func(i issue, nonce uint32) {
+			sub := mine(t, s, target{issue: i}, aShare, i.work.Template.CurTime, 0, nonce)
+			tw.send(submitLine("4", "alpha.north.r1", keyID(i.key), sub, 0))
+			synctest.Wait()
+		}
+		send(issuedTo(s)[0], 0)
+		hold := make(chan struct{})
+		hub.mu.Lock()
+		hub.hold = hold
+		hub.mu.Unlock()
+		send(issuedTo(s)[0], 10_000)
+		srv.Publish(jobSet(testJob(t, 2, 2, 4096)))
+		synctest.Wait()
+		close(hold)
+		synctest.Wait()
+		if n := s.seen.Len(); n != 2 {
+			t.Errorf("%d hashes of the old tip, want 2", n)
+		}
+		send(*s.issued.last(), 0)
+		if n := s.seen.Len(); n != 1 {
+			t.Errorf("%d hashes on the new tip, want 1", n)
+		}
+		drain(t, srv)
+	})
+}
+
+// Answers come in the order of requests, whatever they are.
+func TestAnswersInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _ := testServer(t, nil)
+		srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
+		s, tw := openRig(t, srv, 1<<20)
+		readAll(tw)
+		is := issuedTo(s)[0]
+		sub := mine(t, s, target{issue: is}, aShare, is.work.Template.CurTime, 0, 0)
+		share := submitLine("1", "alpha.north.r1", keyID(is.key), sub, 0)
+		tw.send(share + `{"id":2,"method":"mining.ping"}` + "\n" + strings.Replace(share, `"id":1`, `"id":3`, 1))
+		synctest.Wait()
+		got, writes := tw.recv()
+		want := `{"id":1,"result":true,"error":null}` + "\n" + `{"id":2,"result":"pong","error":null}` + "\n" +
+			`{"id":3,"result":null,"error":[22,"Duplicate share",null]}` + "\n"
+		if got != want || writes != 1 {
+			t.Errorf("%d writes\n%s\nwant\n%s", writes, got, want)
+		}
+		drain(t, srv)
+	})
+}
+
 // A rig that reads slowly gets every byte, in order.
 func TestSlowButReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

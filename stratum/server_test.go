@@ -115,6 +115,11 @@ func TestBroadcast(t *testing.T) {
 			t.Errorf("%d renderings for one member", n)
 		}
 		drain(t, srv)
+		for i := range uint32(300) {
+			if srv.nonces.live.has(i) || !srv.nonces.freed.has(i) {
+				t.Fatal("extranonce1 was not given back", i)
+			}
+		}
 		if n := len(srv.Closes()); n != keepCloses {
 			t.Errorf("%d closes kept", n)
 		}

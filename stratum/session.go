@@ -193,7 +193,7 @@ const notedRejects = 16
 // buffer, the batch, and the answers.
 type desk struct {
 	buf     [deskSize]byte
-	n       int // bytes of the unfinished line in front
+	n       int     // bytes of the unfinished line in front
 	msg     message // here, since it goes through the law's function values
 	batch   pool.Batch
 	tip     uint64 // generation the batch is judged against

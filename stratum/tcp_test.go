@@ -199,9 +199,6 @@ func TestSlowReaderTCP(t *testing.T) {
 	good.say(saySubscribe + sayAuthorize)
 	good.until(`"method":"mining.notify"`)
 	deaf := dial(t, addr)
-	if err := deaf.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
 	deaf.say(saySubscribe + sayAuthorize)
 	ping := strings.Repeat(`{"id":7,"method":"mining.ping"}`+"\n", 200)
 	for i := uint32(2); srv.Stats().SlowReaders == 0; i++ {
