@@ -24,6 +24,7 @@ const (
 	CloseSlowReader               // a full socket that took nothing for 10 s
 	CloseOutboxFull               // more waits for the rig than it may
 	CloseNoTemplate               // the node gives no work: the rig should fail over
+	CloseNotDurable               // shares cannot be stored: the rig should fail over
 	CloseDraining                 // the server stops
 	CloseServerFull               // MaxConns, or no free extranonce1
 	CloseNotPublished             // refused between Withdraw and the next Publish
@@ -45,6 +46,7 @@ var closeNames = [closeCount]string{
 	CloseSlowReader:   "slow_reader",
 	CloseOutboxFull:   "outbox_full",
 	CloseNoTemplate:   "no_template",
+	CloseNotDurable:   "not_durable",
 	CloseDraining:     "draining",
 	CloseServerFull:   "server_full",
 	CloseNotPublished: "no_work",
