@@ -22,69 +22,88 @@ const (
 	diskPatience = 2 * time.Millisecond
 	// submitLife bounds one round of submitblock with its retries.
 	submitLife = 60 * time.Second
-	// resubmitEvery is the pace for a candidate that no node has answered.
-	resubmitEvery = 5 * time.Second
-	// settledDepth is when a block is no longer asked about: coinbases mature.
-	settledDepth = 100
 	// keepBlocks bounds the list in memory; older ones are in the journal.
+	// Those without a final answer are kept beyond it: each cost a block's work.
 	keepBlocks = 1000
-	// laneDepth bounds the candidates waiting for their write.
-	laneDepth = 64
+	// laneDepth bounds the candidates waiting for their write, maxSubmits those
+	// on their way to the nodes. Only a regtest can fill either.
+	laneDepth, maxSubmits = 64, 256
+	// codeUndecodable is RPC_DESERIALIZATION_ERROR: the node read the bytes and
+	// found no block in them. No retry will change that.
+	codeUndecodable = -22
 )
 
 // candidate is one block of ours from its hash to its depth in the chain.
+// Block and the flags are under blocks.mu, the rest is set before it is shared.
 type candidate struct {
 	pool.Block
 	stored   journal.Candidate
-	template *pool.Template
-	busy     bool // a submit is under way
-	final    bool // the journal knows its result: never resubmitted
+	template *pool.Template // nil once settled
+	written  chan struct{}  // closed when the write of its file ended
+
+	busy    bool // a submit is under way or due
+	final   bool // the journal knows its result: no start resubmits it
+	settled bool // the chain is not asked about it any more
+	missed  int  // times in a row that no node knew it
 }
 
 // blocks is the block lane: from a hash under the target to the node's chain.
 // Shares never wait for it.
 type blocks struct {
-	e    *Edge
-	lane chan *candidate
-	wake chan struct{}
-	busy sync.WaitGroup // candidates handed in and not yet answered
+	e      *Edge
+	lane   chan *candidate
+	slots  chan struct{} // one for each submit under way
+	wake   chan struct{}
+	landed chan struct{} // poked when inFlight falls
 
-	mu    sync.Mutex // never held across I/O
-	known map[chainhash.Hash]*candidate
-	order []*candidate // oldest first
-	life  context.Context
+	mu       sync.Mutex // never held across I/O
+	known    map[chainhash.Hash]*candidate
+	order    []*candidate // oldest first
+	inFlight int          // handed in and not yet answered
+	life     context.Context
 }
 
 func (b *blocks) init(e *Edge) {
 	b.e = e
 	b.lane = make(chan *candidate, laneDepth)
+	b.slots = make(chan struct{}, maxSubmits)
 	b.wake = make(chan struct{}, 1)
+	b.landed = make(chan struct{}, 1)
 	b.known = map[chainhash.Hash]*candidate{}
 	b.life = context.Background()
+}
+
+// poke leaves a note that there is something to look at. It never blocks.
+func poke(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
 }
 
 // found takes a hash under the target. It copies what it needs and returns at
 // once; the same header is taken once only.
 func (b *blocks) found(s *pool.Submission, h *pool.Hashed, worker string) {
-	t := s.Work.Template
+	t, now := s.Work.Template, b.e.now()
 	c := &candidate{
 		Block: pool.Block{
-			Hash: h.Hash, Height: t.Height, Worker: worker, Value: t.Value, Found: b.e.now(),
+			Hash: h.Hash, Height: t.Height, Worker: worker, Value: t.Value, Found: now,
 			Answers: map[string]string{},
 		},
 		stored: journal.Candidate{
 			Hash: h.Hash, Header: h.Header, Coinbase: s.Work.Coinbase(nil, s),
-			WorkBits: t.WorkBits, Height: t.Height, When: b.e.now(),
+			WorkBits: t.WorkBits, Height: t.Height, When: now,
 		},
 		template: t,
+		written:  make(chan struct{}),
 	}
 	if !b.enter(c) {
 		return
 	}
 	select {
 	case b.lane <- c:
-	default: // a flood of blocks: order is lost, the block is not
-		go b.deliver(c)
+	default: // a flood of blocks: order is lost, the block is not, and this rig pays with its time
+		b.deliver(c)
 	}
 }
 
@@ -96,24 +115,30 @@ func (b *blocks) enter(c *candidate) bool {
 		return false
 	}
 	c.busy = true
-	b.busy.Add(1)
+	b.inFlight++
 	b.known[c.Hash] = c
 	b.order = append(b.order, c)
 	if len(b.order) > keepBlocks {
-		if old := b.order[0]; !old.busy {
-			delete(b.known, old.Hash)
-			b.order = b.order[1:]
+		done := func(c *candidate) bool { return c.final && !c.busy }
+		if i := slices.IndexFunc(b.order, done); i >= 0 {
+			delete(b.known, b.order[i].Hash)
+			b.order = slices.Delete(b.order, i, i+1)
 		}
 	}
 	return true
 }
 
 // resubmit hands the candidates that a crash left unanswered to the nodes.
-func (b *blocks) resubmit(life context.Context, left []journal.Candidate) {
+// Submits, these and later ones, end with life.
+func (b *blocks) resubmit(life context.Context, rec *journal.Recovery) {
 	b.mu.Lock()
 	b.life = life
 	b.mu.Unlock()
-	for _, stored := range left {
+	for _, path := range rec.BadCandidates {
+		b.e.log.Error().Str("event", "block.bad_file").Str("file", path).
+			Msg("a candidate's file is damaged and cannot be submitted: it may be a block, look at it now")
+	}
+	for _, stored := range rec.Candidates {
 		t, err := b.e.cfg.Log.Template(stored.TemplateID)
 		if err != nil {
 			b.e.log.Error().Str("event", "block.lost_template").Stringer("hash", stored.Hash).Int32("height", stored.Height).
@@ -125,16 +150,16 @@ func (b *blocks) resubmit(life context.Context, left []journal.Candidate) {
 				Hash: stored.Hash, Height: stored.Height, Value: t.Value, Found: stored.When,
 				Answers: map[string]string{},
 			},
-			stored: stored, template: t,
+			stored: stored, template: t, written: make(chan struct{}),
 		}
+		close(c.written)
 		if !b.enter(c) {
 			continue
 		}
 		b.e.log.Warn().Str("event", "block.resubmit").Stringer("hash", c.Hash).Int32("height", c.Height).
 			Msg("a candidate of the last run has no answer: submitting it again")
-		go b.submit(c)
+		b.launch(c, c.stored.Block(t))
 	}
-	go b.carry(life)
 }
 
 // carry takes candidates off the lane in order until life ends.
@@ -154,12 +179,22 @@ func (b *blocks) deliver(c *candidate) {
 	b.e.log.Info().Str("event", "block.candidate").Stringer("hash", c.Hash).Int32("height", c.Height).
 		Str("worker", c.Worker).Int64("value_sats", c.Value).Msg("a rig found a block")
 	c.stored.TemplateID = c.template.ID()
-	written := make(chan error, 1)
-	go func() { written <- b.e.cfg.Log.PutCandidate(c.stored) }()
+	stored, result := c.stored, make(chan error, 1)
+	// The writer of one candidate's file: it ends when the disk answers, and
+	// there are as many as blocks found while the disk stalls.
+	go func() {
+		err := b.e.cfg.Log.PutCandidate(stored)
+		close(c.written)
+		result <- err
+		if err == nil {
+			b.note(c, journal.BlockCandidate, "", "")
+		}
+	}()
 	patience := time.NewTimer(diskPatience)
 	defer patience.Stop()
+	block := stored.Block(c.template) // while the disk works
 	select {
-	case err := <-written:
+	case err := <-result:
 		if err != nil {
 			b.e.log.Error().Str("event", "block.not_stored").Stringer("hash", c.Hash).Err(err).
 				Msg("the candidate could not be written; submitting it all the same")
@@ -168,63 +203,107 @@ func (b *blocks) deliver(c *candidate) {
 		b.e.log.Warn().Str("event", "block.slow_disk").Stringer("hash", c.Hash).
 			Msg("the disk did not take the candidate within 2 ms; submitting it without waiting")
 	}
-	go b.submit(c)
+	b.launch(c, block)
+}
+
+// launch starts the submit of c, whose bytes are block, and returns once it
+// runs, so that blocks leave in the order they came in. Without a free slot c
+// is left to again.
+func (b *blocks) launch(c *candidate, block []byte) {
+	select {
+	case b.slots <- struct{}{}:
+	default:
+		b.land(c)
+		return
+	}
+	begun := make(chan struct{})
+	// One submit: it ends with the last node's answer, after submitLife, or
+	// with the edge.
+	go func() {
+		defer func() { <-b.slots }()
+		b.submit(c, block, begun)
+	}()
+	<-begun
+}
+
+// land ends c's time in flight.
+func (b *blocks) land(c *candidate) {
+	b.mu.Lock()
+	c.busy = false
+	b.inFlight--
+	b.mu.Unlock()
+	poke(b.landed)
+}
+
+// tally counts what nodes said to one submit.
+type tally struct {
+	has, refused, silent int
+	why                  string // the last refusal
 }
 
 // submit gives c to every node and records what they said.
-func (b *blocks) submit(c *candidate) {
-	defer b.busy.Done()
+func (b *blocks) submit(c *candidate, block []byte, begun chan<- struct{}) {
+	defer b.land(c)
 	b.mu.Lock()
 	life := b.life
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(life, submitLife)
 	defer cancel()
 
-	accepted, refused, failed := 0, 0, 0
-	var why string
-	b.e.cfg.Node.SubmitBlock(ctx, c.stored.Block(c.template), func(r bitcoind.SubmitResult) {
-		b.mu.Lock()
-		answer := cmp.Or(r.Answer, "accepted")
-		switch {
-		case r.Err != nil:
-			failed++
-			answer = "no answer: " + r.Err.Error()
-		case r.Accepted:
-			accepted++
-			c.State = pool.BlockAccepted
-		default:
-			refused++
-			why = r.Answer
-		}
-		c.Answers[r.Node] = answer
-		b.mu.Unlock()
-		b.e.log.Info().Str("event", "block.submit").Stringer("hash", c.Hash).Int32("height", c.Height).
-			Str("node", r.Node).Bool("accepted", r.Accepted).Str("answer", answer).Dur("took_ms", r.Took).
-			Msg("a node answered submitblock")
-		b.note(c, answer, r.Node, r.Accepted)
-	})
+	var t tally
+	close(begun)
+	b.e.cfg.Node.SubmitBlock(ctx, block, func(r bitcoind.SubmitResult) { b.answered(c, &t, r) })
 
 	b.mu.Lock()
-	c.busy = false
-	if accepted == 0 && refused > 0 && failed == 0 {
+	refused := t.has == 0 && t.silent == 0 && t.refused > 0 && c.State == pool.BlockCandidate
+	if refused {
 		c.State, c.final = pool.BlockRefused, true
 	}
-	final := c.final
 	b.mu.Unlock()
-	if final {
-		b.e.log.Error().Str("event", "block.refused").Stringer("hash", c.Hash).Int32("height", c.Height).Str("answer", why).
+	if refused {
+		b.e.log.Error().Str("event", "block.refused").Stringer("hash", c.Hash).Int32("height", c.Height).Str("answer", t.why).
 			Msg("every node refused the block; its bytes are kept in the candidates folder: look at it now")
-		b.done(c, "refused: "+why)
+		b.done(c, "refused: "+t.why)
 	}
-	b.newTip()
 }
 
-// note appends a block event to the journal. Nothing waits for it.
-func (b *blocks) note(c *candidate, answer, node string, accepted bool) {
-	event := journal.BlockRefused
-	if accepted {
+// answered records one node's answer to a submit.
+func (b *blocks) answered(c *candidate, t *tally, r bitcoind.SubmitResult) {
+	answer, event := cmp.Or(r.Answer, "accepted"), journal.BlockRefused
+	rpc, _ := errors.AsType[*bitcoind.RPCError](r.Err)
+	b.mu.Lock()
+	switch {
+	case rpc != nil && rpc.Code == codeUndecodable:
+		t.refused++
+		answer, t.why = rpc.Message, rpc.Message
+	case r.Err != nil:
+		t.silent++
+		answer, event = "no answer: "+r.Err.Error(), journal.BlockSubmitted
+	case r.Accepted || r.Answer == "inconclusive" || r.Answer == "duplicate-inconclusive":
+		// Inconclusive is a block that the node keeps and that is not on its
+		// best chain now: a reorganisation may put it there.
+		t.has++
 		event = journal.BlockAccepted
+		if c.State == pool.BlockCandidate {
+			c.State = pool.BlockAccepted
+		}
+	default:
+		t.refused++
+		t.why = r.Answer
 	}
+	c.Answers[r.Node] = answer
+	b.mu.Unlock()
+	b.e.log.Info().Str("event", "block.submit").Stringer("hash", c.Hash).Int32("height", c.Height).
+		Str("node", r.Node).Bool("accepted", r.Accepted).Str("answer", answer).Dur("took_ms", r.Took).
+		Msg("a node answered submitblock")
+	b.note(c, event, r.Node, answer)
+	if event == journal.BlockAccepted {
+		b.newTip() // the other nodes' silence must not delay what this one's chain says
+	}
+}
+
+// note appends a block event to the journal. Nothing waits for its disk.
+func (b *blocks) note(c *candidate, event journal.Event, node, answer string) {
 	_, err := b.e.cfg.Log.Append(journal.BlockRecord{
 		Hash: c.Hash, Height: c.Height, When: b.e.now().UnixMilli(), Event: event, Node: node, Answer: answer,
 	})
@@ -233,119 +312,45 @@ func (b *blocks) note(c *candidate, answer, node string, accepted bool) {
 	}
 }
 
+// done stores c's final result, behind its file.
 func (b *blocks) done(c *candidate, result string) {
+	<-c.written
 	if err := b.e.cfg.Log.CandidateDone(c.Hash, result); err != nil {
 		b.e.log.Error().Str("event", "block.done").Stringer("hash", c.Hash).Err(err).Msg("result not stored")
 	}
 }
 
-// newTip asks run to look at all unsettled blocks again.
-func (b *blocks) newTip() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
-
-// run follows blocks by hash: the chain says where each stands.
-func (b *blocks) run(ctx context.Context) error {
-	tick := time.NewTicker(resubmitEvery)
-	defer tick.Stop()
+// wait returns when every candidate handed in has been answered, or ctx ends:
+// those left are resubmitted at the next start. One caller at a time.
+func (b *blocks) wait(ctx context.Context) {
 	for {
+		b.mu.Lock()
+		n := b.inFlight
+		b.mu.Unlock()
+		if n == 0 {
+			return
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-b.wake:
-			b.follow(ctx)
-		case <-tick.C:
-			b.again()
-			b.follow(ctx)
+			return
+		case <-b.landed:
 		}
-	}
-}
-
-// again resubmits the candidates that no node has answered.
-func (b *blocks) again() {
-	b.mu.Lock()
-	var left []*candidate
-	for _, c := range b.order {
-		if c.State == pool.BlockCandidate && !c.busy && !c.final {
-			c.busy = true
-			b.busy.Add(1)
-			left = append(left, c)
-		}
-	}
-	b.mu.Unlock()
-	for _, c := range left {
-		go b.submit(c)
-	}
-}
-
-// follow asks the chain about every block that is not settled.
-func (b *blocks) follow(ctx context.Context) {
-	b.mu.Lock()
-	var open []*candidate
-	for _, c := range b.order {
-		if !c.busy && c.State != pool.BlockRefused && c.Confirmations < settledDepth {
-			open = append(open, c)
-		}
-	}
-	b.mu.Unlock()
-	for _, c := range open {
-		_, confirmations, err := b.e.cfg.Node.InChain(ctx, c.Hash)
-		switch {
-		case errors.Is(err, bitcoind.ErrUnknownBlock):
-			continue // not seen by this node yet: asked again with the next tip
-		case err != nil:
-			return // the node is away; the tick comes again
-		}
-		b.settle(c, confirmations)
-	}
-}
-
-// settle writes down where the chain says c stands.
-func (b *blocks) settle(c *candidate, confirmations int64) {
-	b.mu.Lock()
-	before := c.State
-	c.Confirmations = max(confirmations, 0)
-	c.State = pool.BlockActive
-	if confirmations < 0 {
-		c.State = pool.BlockOrphaned
-	}
-	changed, first := c.State != before, !c.final
-	c.final = true
-	state := c.State
-	b.mu.Unlock()
-	if first {
-		b.done(c, state.String())
-	}
-	if changed {
-		b.e.log.Info().Str("event", "block.state").Stringer("hash", c.Hash).Int32("height", c.Height).
-			Stringer("from", before).Stringer("state", state).Int64("confirmations", confirmations).
-			Msg("the chain says where our block stands")
-	}
-}
-
-// wait returns when every candidate handed in has been answered, or ctx ends:
-// those left are resubmitted at the next start.
-func (b *blocks) wait(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { b.busy.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
 	}
 }
 
 // templates names the templates that candidates without a final answer need.
 func (b *blocks) templates() map[chainhash.Hash]bool {
+	needed := map[*pool.Template]bool{}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	ids := map[chainhash.Hash]bool{}
 	for _, c := range b.order {
 		if !c.final {
-			ids[c.template.ID()] = true
+			needed[c.template] = true
 		}
+	}
+	b.mu.Unlock()
+	ids := map[chainhash.Hash]bool{}
+	for t := range needed { // an ID hashes all transactions: not under the lock
+		ids[t.ID()] = true
 	}
 	return ids
 }
@@ -354,7 +359,7 @@ func (b *blocks) templates() map[chainhash.Hash]bool {
 func (b *blocks) submitting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.ContainsFunc(b.order, func(c *candidate) bool { return c.busy })
+	return b.inFlight > 0
 }
 
 // list returns copies of the known blocks, newest first.

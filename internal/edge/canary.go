@@ -12,6 +12,9 @@ import (
 const (
 	// canaryEvery is how often a real share's block is proposed to the node.
 	canaryEvery = 5 * time.Minute
+	// canaryAgain is when the next share is taken after one on which the node
+	// did not rule: the tip moved, or it is away.
+	canaryAgain = 10 * time.Second
 	// canaryQuiet keeps proposals, which hold the node's main lock for 40 ms,
 	// away from a tip change.
 	canaryQuiet = 2 * time.Second
@@ -42,9 +45,9 @@ type proposal struct {
 
 // CanaryStatus says how the last proposals went.
 type CanaryStatus struct {
-	Proven  uint64    `json:"proven"`  // proposals the node called valid
-	Refused uint64    `json:"refused"` // proposals it called invalid
-	Reason  string    `json:"reason,omitempty"`
+	Proven  uint64    `json:"proven"`           // proposals the node called valid
+	Refused uint64    `json:"refused"`          // proposals it called invalid
+	Reason  string    `json:"reason,omitempty"` // of the last one refused
 	Last    time.Time `json:"last,omitzero"`
 }
 
@@ -80,65 +83,77 @@ func (c *canary) offer(b *pool.Batch) {
 		return
 	}
 	for i := range b.Verdicts {
-		if b.Verdicts[i].Reject != pool.Accepted || b.Subs[i].Work.Job == nil {
+		if b.Verdicts[i].Reject != pool.Accepted {
 			continue
 		}
-		p := proposal{sub: b.Subs[i], header: b.Hashed[i].Header, tip: b.Subs[i].Work.Job.Tip}
-		select {
-		case c.shares <- p:
-			c.due.Store(false)
-		default:
+		if c.due.CompareAndSwap(true, false) {
+			select {
+			case c.shares <- proposal{sub: b.Subs[i], header: b.Hashed[i].Header, tip: b.Subs[i].Work.Job.Tip}:
+			default: // the last one was not looked at yet
+			}
 		}
 		return
 	}
 }
 
-func (c *canary) run(ctx context.Context) error {
-	tick := time.NewTicker(canaryEvery)
-	defer tick.Stop()
+// run proposes what is due, one at a time, until ctx ends.
+func (c *canary) run(ctx context.Context) {
+	next := time.NewTimer(canaryEvery) // when a share is due again
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+			return
+		case <-next.C:
 			c.due.Store(true)
 		case p := <-c.shares:
-			if !c.propose(ctx, p, "share") {
-				c.due.Store(true) // the tip moved or the node is away: take another
+			if _, ruled := c.propose(ctx, &p, "share"); ruled {
+				next.Reset(canaryEvery)
+			} else {
+				next.Reset(canaryAgain)
 			}
 		case job := <-c.shapes:
-			w := job.Work(0, 0)
-			s := pool.Submission{
-				Work: w, Extranonce2Size: pool.Extranonce2Size,
-				NTime: job.Template.CurTime, Version: job.Template.Version,
-			}
-			h := pool.Hash(nil, []pool.Submission{s})
-			if c.propose(ctx, proposal{sub: s, header: h[0].Header, tip: job.Tip}, "shape") {
-				c.mu.Lock()
-				if len(c.proven) >= maxShapes {
-					clear(c.proven)
-				}
-				c.proven[shapeOf(job)] = true
-				c.mu.Unlock()
+			p := madeUp(job)
+			if valid, _ := c.propose(ctx, &p, "shape"); valid {
+				c.prove(shapeOf(job))
 			}
 		}
 	}
 }
 
-// propose waits for a quiet moment and asks the node. It reports whether the
-// node called the block valid.
-func (c *canary) propose(ctx context.Context, p proposal, kind string) bool {
+// madeUp is a block on job that nobody mined.
+func madeUp(job *pool.Job) proposal {
+	s := pool.Submission{
+		Work: job.Work(0, 0), Extranonce2Size: pool.Extranonce2Size,
+		NTime: job.Template.CurTime, Version: job.Template.Version,
+	}
+	h := pool.Hash(nil, []pool.Submission{s})
+	return proposal{sub: s, header: h[0].Header, tip: job.Tip}
+}
+
+func (c *canary) prove(shape [32]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.proven) >= maxShapes {
+		clear(c.proven)
+	}
+	c.proven[shape] = true
+}
+
+// propose waits for a quiet moment and asks the node. ruled is false where it
+// gave no ruling, or one against another tip, which says nothing.
+func (c *canary) propose(ctx context.Context, p *proposal, kind string) (valid, ruled bool) {
 	for {
 		tip, _, stood := c.e.jobs.current()
 		if tip != p.tip {
-			return false
+			return false, false
 		}
 		if stood >= canaryQuiet && !c.e.blocks.submitting() {
 			break
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return false, false
 		case <-time.After(max(canaryQuiet-stood, 100*time.Millisecond)):
 		}
 	}
@@ -146,26 +161,37 @@ func (c *canary) propose(ctx context.Context, p proposal, kind string) bool {
 	reason, err := c.e.cfg.Node.Propose(ctx, t.Block(&p.header, p.sub.Work.Coinbase(nil, &p.sub)))
 	if err != nil {
 		c.e.log.Warn().Str("event", "canary.no_answer").Str("kind", kind).Err(err).Msg("the node did not judge our block proposal")
-		return false
+		return false, false
 	}
-	if tip, _, _ := c.e.jobs.current(); tip != p.tip {
-		return false // judged against another tip: says nothing
+	if tip, _, _ := c.e.jobs.current(); tip != p.tip || staleReason(reason) {
+		return false, false
 	}
 	c.mu.Lock()
-	c.state.Last, c.state.Reason = c.e.now(), reason
+	c.state.Last = c.e.now()
 	if reason == "" {
 		c.state.Proven++
 	} else {
 		c.state.Refused++
+		c.state.Reason = reason
 	}
 	c.mu.Unlock()
 	if reason != "" {
 		c.e.log.Error().Str("event", "canary.refused").Str("kind", kind).Str("reason", reason).Int32("height", t.Height).
 			Msg("the node says that a block of what our rigs hash would be invalid: stop and look at it now")
-		return false
+		return false, true
 	}
 	c.e.log.Info().Str("event", "canary.valid").Str("kind", kind).Int32("height", t.Height).Msg("the node calls our block valid")
-	return true
+	return true, true
+}
+
+// staleReason reports a ruling that only says that the node has moved on, or
+// knows the block, before we heard of it. Core and btcd have their own words.
+func staleReason(reason string) bool {
+	switch reason {
+	case "inconclusive", "inconclusive-not-best-prevblk", "bad-prevblk", "duplicate", "duplicate-inconclusive":
+		return true
+	}
+	return false
 }
 
 func (c *canary) status() CanaryStatus {

@@ -77,8 +77,10 @@ type Edge struct {
 	canary canary
 	shares atomic.Uint64 // credited since the start
 	lost   atomic.Uint64 // accepted by Judge but not durable: answered with an error
-	epoch  uint32
-	begun  time.Time
+	// poisoned says that the journal takes nothing more until a restart.
+	poisoned atomic.Bool
+	epoch    uint32
+	begun    time.Time
 }
 
 // New checks cfg and builds an edge. It does no I/O.
@@ -125,17 +127,36 @@ func (e *Edge) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 
-	e.blocks.resubmit(life, e.cfg.Recovery.Candidates)
+	e.blocks.resubmit(life, e.cfg.Recovery)
+	carried := make(chan struct{})
+	go func() { // the block lane: ends with life
+		defer close(carried)
+		e.blocks.carry(life)
+	}()
 
+	// Everything below ends with gctx, and an end by gctx is no error: Wait
+	// must return what went wrong first, or what the drain could not do.
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return e.cfg.Node.Run(gctx, func(u bitcoind.Update) { e.jobs.update(gctx, u) }) })
-	g.Go(func() error { return e.jobs.run(gctx) })
-	g.Go(func() error { return e.blocks.run(gctx) })
-	g.Go(func() error { return e.canary.run(gctx) })
+	g.Go(func() error {
+		err := e.cfg.Node.Run(gctx, e.jobs.update)
+		if gctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("edge: the nodes are not followed any more: %w", err)
+	})
+	g.Go(func() error { e.jobs.run(gctx); return nil })
+	g.Go(func() error { e.blocks.run(gctx); return nil })
+	g.Go(func() error { e.canary.run(gctx); return nil })
 	serving, stopServing := context.WithCancel(life)
 	defer stopServing()
 	for _, ln := range e.cfg.Listeners {
-		g.Go(func() error { return e.server.Serve(serving, ln) })
+		g.Go(func() error { // ends with the drain
+			err := e.server.Serve(serving, ln)
+			if errors.Is(err, stratum.ErrStopped) && gctx.Err() != nil {
+				return nil // told to stop before it began
+			}
+			return err
+		})
 	}
 	g.Go(func() error {
 		<-gctx.Done()
@@ -150,8 +171,13 @@ func (e *Edge) Run(ctx context.Context) error {
 		return nil
 	})
 	err := g.Wait()
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return nil
-	}
+
+	// Submits that no node answered end now; they are on disk. A disk that
+	// stalls may hold one back longer than a stop should take.
+	end()
+	<-carried
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	e.blocks.wait(limit)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,25 +30,36 @@ const (
 	keepTemplates = 6
 )
 
-// jobs turns templates into published jobs.
+// publisher is the side of the stratum server that jobs go out by.
+type publisher interface {
+	Publish(set stratum.JobSet)
+	Withdraw(reason stratum.CloseReason)
+}
+
+// jobs turns templates into published jobs. Ages are measured on the machine's
+// monotonic clock: a wall clock that jumps must not send rigs away.
 type jobs struct {
-	e *Edge
+	e   *Edge
+	out publisher
 
 	mu        sync.Mutex // held only to swap the fields below, never across I/O
 	last      *pool.Template
-	tip       uint64
-	counter   uint32
-	fetched   time.Time // when the last template came
-	published time.Time
-	withdrawn bool
-	tipSince  time.Time
-	dropped   int32 // height at which template files were last dropped
+	tip       uint64    // of last
+	tipSince  time.Time // when tip came
+	signal    time.Time // of tip, until a job of it is out
+	fetched   time.Time // when last came
+	counter   uint32    // of the next job
+	published time.Time // when the last job went out
+	live      bool      // a job is out, and not withdrawn
+	liveTip   uint64    // of that job
+	dropped   int32     // height at which template files were last dropped
 
-	publishing sync.Mutex // one publication at a time; rigs never wait for it
+	publishing sync.Mutex // one publication or withdrawal at a time; rigs never wait for it
+	complaint  string     // last failure, so that retries do not repeat it
 }
 
 func (j *jobs) init(e *Edge) {
-	j.e = e
+	j.e, j.out = e, e.server
 	// Never reuse a counter: behind every one in the journal, and behind the
 	// clock where the journal is new. At less than one job a second the clock
 	// stays ahead of any lost journal.
@@ -55,50 +67,70 @@ func (j *jobs) init(e *Edge) {
 }
 
 // update is the node's word: build jobs on u and publish them.
-func (j *jobs) update(ctx context.Context, u bitcoind.Update) {
+func (j *jobs) update(u bitcoind.Update) {
 	j.mu.Lock()
 	newTip := j.last == nil || u.Tip != j.tip
-	j.last, j.tip, j.fetched = u.Template, u.Tip, j.e.now()
+	j.last, j.tip, j.fetched = u.Template, u.Tip, time.Now()
 	if newTip {
-		j.tipSince = j.fetched
+		j.tipSince, j.signal = j.fetched, u.Signal
 	}
 	j.mu.Unlock()
 
-	if err := j.publish(ctx, u.Template, u.Tip, newTip, u.Signal); err != nil {
-		j.e.log.Error().Str("event", "job.failed").Int32("height", u.Template.Height).Err(err).
-			Msg("no job from this template; rigs keep the last one")
-		return
-	}
+	j.publish()
 	if newTip {
 		j.e.blocks.newTip()
 		j.drop(u.Template.Height)
 	}
 }
 
-// publish builds a job for every class, writes it down, and hands the set to
-// the server. The journal's write comes before the first rig's line.
-func (j *jobs) publish(ctx context.Context, t *pool.Template, tip uint64, clean bool, signal time.Time) error {
+// publish makes the last template what is mined. On a failure rigs keep the
+// job they have, and run tries again.
+func (j *jobs) publish() {
 	j.publishing.Lock()
 	defer j.publishing.Unlock()
+	if j.e.poisoned.Load() {
+		return // nothing mined on it could be kept
+	}
+	err := j.issue()
+	if err == nil {
+		j.complaint = ""
+		return
+	}
+	if errors.Is(err, journal.ErrPoisoned) {
+		j.e.poisoned.Store(true)
+	}
+	if text := err.Error(); text != j.complaint {
+		j.complaint = text
+		j.e.log.Error().Str("event", "job.failed").Err(err).
+			Msg("no job from this template; rigs keep the last one, and it is tried again every second")
+	}
+}
 
-	start := j.e.now()
+// issue builds a job for every class on the last template, writes it down, and
+// hands the set to the server. The journal's write comes before the first
+// rig's line. Clean is what changes the tip of what rigs have, not of what the
+// node said before: a job that failed must not hide a new tip. j.publishing is
+// held, so an older template never follows a newer one.
+func (j *jobs) issue() error {
+	start := time.Now()
 	j.mu.Lock()
-	counter := j.counter
+	t, tip, signal, counter := j.last, j.tip, j.signal, j.counter
+	clean := !j.live || tip != j.liveTip
 	j.counter++
 	j.mu.Unlock()
 
 	id, err := j.e.cfg.Log.PutTemplate(t)
 	if err != nil {
-		return fmt.Errorf("store template: %w", err)
+		return fmt.Errorf("store template of height %d: %w", t.Height, err)
 	}
 	class := pool.DefaultClass
-	split, receipt, err := j.e.cfg.Payer.Payout(t, class)
+	split, receipt, err := j.split(t, class)
 	if err != nil {
-		return fmt.Errorf("payout: %w", err)
+		return fmt.Errorf("payout at height %d: %w", t.Height, err)
 	}
 	job, err := pool.NewJob(t, split, class, j.e.cfg.Tag, tip, counter)
 	if err != nil {
-		return fmt.Errorf("class %s: %w", class.Name, err)
+		return fmt.Errorf("class %s at height %d: %w", class.Name, t.Height, err)
 	}
 	ticket, err := j.e.cfg.Log.Append(journal.Receipt{Bytes: receipt}, journal.JobRecord(job, id, payout.ReceiptID(receipt), 0))
 	if err == nil {
@@ -107,49 +139,83 @@ func (j *jobs) publish(ctx context.Context, t *pool.Template, tip uint64, clean 
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	j.e.server.Publish(stratum.JobSet{Jobs: []*pool.Job{job}, Clean: clean, Signal: signal})
+	j.out.Publish(stratum.JobSet{Jobs: []*pool.Job{job}, Clean: clean, Signal: signal})
 	j.e.canary.shape(job)
 
 	j.mu.Lock()
-	j.published, j.withdrawn = j.e.now(), false
+	j.published, j.live, j.liveTip = time.Now(), true, tip
+	if tip == j.tip {
+		j.signal = time.Time{}
+	}
 	j.mu.Unlock()
 	j.e.log.Info().Str("event", "job.new").Int32("height", t.Height).Stringer("prev", t.PrevHash).
 		Int("txs", len(t.Txs)).Int64("value_sats", t.Value).Bool("empty", t.Empty).Bool("clean", clean).
-		Str("node", t.Node).Uint32("counter", counter).Dur("took_ms", j.e.now().Sub(start)).Msg("job published")
+		Str("node", t.Node).Uint32("counter", counter).Dur("took_ms", time.Since(start)).Msg("job published")
 	return nil
 }
 
+// split returns how t's value leaves for class. It is the place of decision
+// 21's rule: a split whose shape (shapeOf) the node has not called valid is
+// replaced here by the last proven one, or by treasury only. Treasury only is
+// all that a Payer gives today, so there is nothing to fall back from.
+func (j *jobs) split(t *pool.Template, class pool.Class) (pool.Payout, []byte, error) {
+	return j.e.cfg.Payer.Payout(t, class)
+}
+
 // run keeps rigs fed between templates, and sends them away when there has
-// been none for too long.
-func (j *jobs) run(ctx context.Context) error {
+// been none for too long, until ctx ends.
+func (j *jobs) run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		case <-tick.C:
+			j.look()
 		}
-		now := j.e.now()
-		j.mu.Lock()
-		t, tip := j.last, j.tip
-		age, quiet, withdrawn := now.Sub(j.fetched), now.Sub(j.published), j.withdrawn
-		stale := t != nil && age > templateLife && !withdrawn
-		if stale {
-			j.withdrawn = true
-		}
-		j.mu.Unlock()
+	}
+}
 
-		switch {
-		case stale:
-			j.e.log.Error().Str("event", "template.none").Dur("age_ms", age).
-				Msg("no node has given a template for 60 s: rigs are sent to their backup pool; check the nodes")
-			j.e.server.Withdraw(stratum.CloseNoTemplate)
-		case t != nil && !withdrawn && quiet > renotify && age < templateLife:
-			if err := j.publish(ctx, t, tip, false, time.Time{}); err != nil {
-				j.e.log.Error().Str("event", "job.failed").Err(err).Msg("could not renew the job")
-			}
+func (j *jobs) look() {
+	j.mu.Lock()
+	known, live := j.last != nil, j.live
+	old := time.Since(j.fetched) >= templateLife
+	due := !live || j.liveTip != j.tip || time.Since(j.published) >= renotify
+	j.mu.Unlock()
+	switch {
+	case !known:
+	case old || j.e.poisoned.Load():
+		if live {
+			j.withdraw()
 		}
+	case due:
+		j.publish()
+	}
+}
+
+// withdraw sends rigs to their backup pool, unless work came meanwhile.
+func (j *jobs) withdraw() {
+	j.publishing.Lock()
+	defer j.publishing.Unlock()
+	poisoned := j.e.poisoned.Load()
+	j.mu.Lock()
+	age := time.Since(j.fetched)
+	stay := age < templateLife && !poisoned
+	if !stay {
+		j.live = false
+	}
+	j.mu.Unlock()
+	switch {
+	case stay:
+	case poisoned:
+		j.e.log.Error().Str("event", "journal.poison").
+			Msg("no share can be stored any more: rigs are sent to their backup pool; free the disk or replace it, then restart")
+		j.out.Withdraw(stratum.CloseNotDurable)
+	default:
+		j.e.log.Error().Str("event", "template.none").Dur("age_ms", age).
+			Msg("no node has given a template for 60 s: rigs are sent to their backup pool; check the nodes")
+		j.out.Withdraw(stratum.CloseNoTemplate)
 	}
 }
 
@@ -176,7 +242,7 @@ func (j *jobs) drop(height int32) {
 func (j *jobs) current() (tip uint64, t *pool.Template, stood time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.tip, j.last, j.e.now().Sub(j.tipSince)
+	return j.tip, j.last, time.Since(j.tipSince)
 }
 
 // shapeOf names the ordered scripts and class of a job: what must be proven

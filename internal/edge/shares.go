@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"sync"
 
 	"cordee/internal/journal"
@@ -33,8 +34,8 @@ func (e *Edge) Submit(b *pool.Batch) {
 		}
 		share, err := e.record(b, i, now.UnixMilli())
 		if err != nil {
-			e.notDurable(b, err)
-			return
+			e.notDurable(b.Verdicts[i:i+1], err) // its name has no number; others of this batch may have
+			continue
 		}
 		if share.Difficulty > 0 {
 			credited++
@@ -50,7 +51,7 @@ func (e *Edge) Submit(b *pool.Batch) {
 		err = ticket.Wait()
 	}
 	if err != nil {
-		e.notDurable(b, err)
+		e.notDurable(b.Verdicts, err)
 		return
 	}
 	e.shares.Add(credited)
@@ -83,14 +84,17 @@ func (e *Edge) record(b *pool.Batch, i int, when int64) (journal.Share, error) {
 	}, nil
 }
 
-// notDurable turns every acceptance of b into the error that a rig must hear
-// when its share may be lost.
-func (e *Edge) notDurable(b *pool.Batch, err error) {
-	for i := range b.Verdicts {
-		if b.Verdicts[i].Reject == pool.Accepted {
-			b.Verdicts[i] = pool.Verdict{Reject: pool.NotDurable}
+// notDurable turns every acceptance among verdicts into the error that a rig
+// must hear when its share may be lost.
+func (e *Edge) notDurable(verdicts []pool.Verdict, err error) {
+	for i := range verdicts {
+		if verdicts[i].Reject == pool.Accepted {
+			verdicts[i] = pool.Verdict{Reject: pool.NotDurable}
 			e.lost.Add(1)
 		}
+	}
+	if errors.Is(err, journal.ErrPoisoned) && e.poisoned.Swap(true) {
+		return // said once: it stays so until a restart
 	}
 	e.log.Error().Str("event", "share.not_durable").Err(err).
 		Msg("shares refused: the journal cannot keep them; free the disk or replace it, then restart")

@@ -36,7 +36,7 @@ func (e *Edge) Status() Status {
 	if t != nil {
 		s.Height, s.PrevHash, s.Node = t.Height, t.PrevHash.String(), t.Node
 		s.Value, s.Txs = t.Value, len(t.Txs)
-		s.TemplateAge = e.now().Sub(fetched).Seconds()
+		s.TemplateAge = time.Since(fetched).Seconds()
 		s.Difficulty = pool.NetworkDifficulty(t.BlockTarget, e.cfg.Network.Scale).Float(e.cfg.Network.Scale)
 	}
 	for _, b := range e.blocks.list() {
