@@ -271,6 +271,10 @@ func TestDrainFinishesSubmits(t *testing.T) {
 		srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
 		s, tw := openRig(t, srv, 1<<20)
 		_, idle := openRig(t, srv, 1<<20)
+		half := newTwin(1 << 20) // between subscribe and authorize nothing is pushed
+		srv.open(half)
+		half.send(saySubscribe)
+		readAll(half)
 		readAll(tw)
 		is := issuedTo(s)[0]
 		sub := mine(t, s, target{issue: is}, aShare, is.work.Template.CurTime, 0, 0)
@@ -292,6 +296,9 @@ func TestDrainFinishesSubmits(t *testing.T) {
 			t.Fatal("after the grace idle rigs are closed, and busy ones are not")
 		}
 		mustHave(t, readAll(idle), "client.reconnect")
+		if got := readAll(half); got != "" {
+			t.Errorf("pushed before authorize: %s", got)
+		}
 		close(hold)
 		if err := <-done; err != nil {
 			t.Fatal(err)
