@@ -206,9 +206,15 @@ func (c *Cluster) choose(now time.Time) {
 
 // Status tells the state of every node, in the order of the configuration.
 func (c *Cluster) Status() []NodeStatus {
+	c.mu.Lock()
+	followed := c.followed
+	c.mu.Unlock()
 	s := make([]NodeStatus, len(c.nodes))
 	for i, n := range c.nodes {
 		s[i] = n.status()
+		if s[i].Healthy && n != followed && n.currentTip().compare(followed.currentTip()) < 0 {
+			s[i].State = stateName(ErrBehind)
+		}
 	}
 	return s
 }

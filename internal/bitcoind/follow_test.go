@@ -134,15 +134,32 @@ func TestGenerationNeverReturns(t *testing.T) {
 			t.Fatalf("generation %d came back", u.Tip)
 		}
 		last, seen[u.Tip] = u.Tip, tip
-		r.onTip2(u, tip)
+		if u.Template.Empty {
+			r.onTip(tip)
+		}
 	}
 }
 
-// onTip2 waits for the full template if u is an empty one.
-func (r *running) onTip2(u bitcoind.Update, tip pool.Tip) {
-	r.t.Helper()
-	if u.Template.Empty {
-		r.onTip(tip)
+// TestWayBack: a tip that was left and comes back is a new generation.
+func TestWayBack(t *testing.T) {
+	f := harness.StartFakeCore(t, harness.FakeCoreConfig{ZMQ: true, Height: 20})
+	r := run(t, withZMQ(configFor(t, f), f))
+	last := r.onTip(f.Tip()).Tip
+	f.Subscribers(t.Context(), 1)
+	step := func(tip pool.Tip) {
+		t.Helper()
+		if u := r.onTip(tip); u.Tip <= last {
+			t.Errorf("generation %d after %d", u.Tip, last)
+		} else {
+			last = u.Tip
+		}
+	}
+	for range 3 {
+		step(f.Mine())
+		step(f.Rewind(1))
+		step(f.Mine()) // of the same height as the one taken back
+		f.Rewind(1)
+		step(f.Mine())
 	}
 }
 

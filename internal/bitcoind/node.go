@@ -230,8 +230,10 @@ func (n *node) lookOnce(ctx context.Context, seen *chainhash.Hash, prevLook time
 		n.tip = h.tip(hash)
 		n.mu.Unlock()
 		*seen = hash
-		n.announce(ctx, signal{hash: hash, source: SourcePoll, at: at})
 	}
+	// Every time, not only on a change since the last look: between two looks
+	// ZMQ may have led the fetcher away, and the chain come back unannounced.
+	n.announce(ctx, signal{hash: hash, source: SourcePoll, at: at})
 	n.judgeZMQ(at)
 	if looks%peersEvery == peersEvery-1 {
 		peers, err := n.countPeers(actx)

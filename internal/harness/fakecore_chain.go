@@ -94,6 +94,18 @@ func (f *FakeCore) Reorganise(depth int) pool.Tip {
 	return pool.Tip{Hash: b.hash, Height: b.height}
 }
 
+// Rewind takes back depth blocks, as invalidateblock does, without
+// announcement, and returns the tip that was there before.
+func (f *FakeCore) Rewind(depth int) pool.Tip {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range depth {
+		f.tip = f.tip.parent
+	}
+	f.move()
+	return pool.Tip{Hash: f.tip.hash, Height: f.tip.height}
+}
+
 // Announce publishes hash over ZMQ, where there is one.
 func (f *FakeCore) Announce(hash chainhash.Hash) {
 	if f.zmq != nil {
