@@ -1,6 +1,7 @@
 package stratum
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -68,7 +69,7 @@ func (c *tcpConn) readOnce(fd uintptr) bool {
 	b := c.lender.borrow()
 	n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(fd), b) })
 	switch {
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		c.lender.giveBack()
 		return false
 	case err != nil:
@@ -110,7 +111,7 @@ func (c *tcpConn) tryOnce(fd uintptr) bool {
 		}
 		return unix.Writev(int(fd), c.bufs)
 	})
-	if err == unix.EAGAIN {
+	if errors.Is(err, unix.EAGAIN) {
 		err = nil
 	}
 	c.writeN, c.writeErr = max(n, 0), err
@@ -128,7 +129,7 @@ func (c *tcpConn) waitOnce(fd uintptr) bool {
 func ignoringEINTR(f func() (int, error)) (int, error) {
 	for {
 		n, err := f()
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

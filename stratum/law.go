@@ -53,7 +53,8 @@ var law = [methodCount]struct {
 	refuse [stateCount]pool.Reject
 }{
 	mSubmit: {(*session).onSubmit, [stateCount]pool.Reject{
-		fresh: pool.NotSubscribed, named: pool.NotSubscribed, subscribed: pool.Unauthorized}},
+		fresh: pool.NotSubscribed, named: pool.NotSubscribed, subscribed: pool.Unauthorized,
+	}},
 	mSubscribe:           {handle: (*session).onSubscribe},
 	mAuthorize:           {handle: (*session).onAuthorize},
 	mConfigure:           {handle: (*session).onConfigure},

@@ -308,7 +308,7 @@ func plain(raw []byte) []byte {
 		return nil
 	}
 	s := raw[1 : len(raw)-1]
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] == '\\' || s[i] >= utf8.RuneSelf {
 			return unescape(s)
 		}

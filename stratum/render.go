@@ -2,6 +2,7 @@ package stratum
 
 import (
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -67,8 +68,8 @@ func newSheet(j *pool.Job, scale pool.Scale) *sheet {
 	b = append(b, `",`...)
 	s := &sheet{job: j, views: make(map[viewKey]*view)}
 	s.network = pool.NetworkDifficulty(t.BlockTarget, scale).PowerOfTwo()
-	s.tail[0] = append(b[:len(b):len(b)], "false]}\n"...)
-	s.tail[1] = append(b[:len(b):len(b)], "true]}\n"...)
+	s.tail[0] = append(slices.Clip(b), "false]}\n"...)
+	s.tail[1] = append(slices.Clip(b), "true]}\n"...)
 	return s
 }
 

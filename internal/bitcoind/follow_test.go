@@ -2,6 +2,7 @@ package bitcoind_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -322,7 +323,7 @@ func TestRunEndsWithEverythingHung(t *testing.T) {
 	cancel()
 	select {
 	case err := <-done:
-		if err != context.Canceled {
+		if !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	case <-time.After(patience):

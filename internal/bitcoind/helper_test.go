@@ -3,6 +3,7 @@ package bitcoind_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func run(t testing.TB, cfg bitcoind.Config) *running {
 		cancel()
 		select {
 		case err := <-done:
-			if err != context.Canceled {
+			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Run returned %v", err)
 			}
 		case <-time.After(patience):

@@ -44,7 +44,8 @@ func StartBitcoind(tb testing.TB, chain string, args ...string) *Bitcoind {
 	b.ZMQ = fmt.Sprintf("tcp://127.0.0.1:%d", zmq)
 	b.P2P = fmt.Sprintf("127.0.0.1:%d", p2p)
 	b.Cookie = filepath.Join(b.dir, "cookie")
-	b.args = append([]string{path,
+	b.args = append([]string{
+		path,
 		"-chain=" + chain, "-datadir=" + b.dir, "-rpccookiefile=" + b.Cookie,
 		fmt.Sprintf("-rpcport=%d", rpc), "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1",
 		fmt.Sprintf("-bind=127.0.0.1:%d", p2p), "-zmqpubhashblock=" + b.ZMQ,

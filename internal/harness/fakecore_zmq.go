@@ -72,8 +72,10 @@ func (z *zmqPublisher) serve(conn net.Conn) {
 		_, err := io.CopyN(io.Discard, conn, int64(head[1]))
 		return err
 	}
-	if frame() != nil || frame() != nil { // READY, the subscription
-		return
+	for range 2 { // READY, the subscription
+		if frame() != nil {
+			return
+		}
 	}
 	conn.SetDeadline(time.Time{})
 	z.set(conn, true)

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
 	"github.com/btcsuite/btcd/wire/v2"
@@ -54,8 +55,8 @@ func NaiveCheckBlock(block *wire.MsgBlock) error {
 	root := naiveTree(witnesses)
 	want := chainhash.DoubleHashB(append(root.CloneBytes(), stack[0]...))
 	want = append([]byte{0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed}, want...)
-	for i := len(coinbase.TxOut) - 1; i >= 0; i-- { // the last one counts
-		if script := coinbase.TxOut[i].PkScript; len(script) >= 38 && bytes.Equal(script[:6], want[:6]) {
+	for _, out := range slices.Backward(coinbase.TxOut) { // the last one counts
+		if script := out.PkScript; len(script) >= 38 && bytes.Equal(script[:6], want[:6]) {
 			if !bytes.Equal(script[:38], want) {
 				return fmt.Errorf("witness commitment is %x, the transactions have %x", script, want)
 			}

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,17 +9,11 @@ import (
 )
 
 // BenchmarkAppendShares measures a durable share with 1, 16 and 200 waiting
-// connections, one share each, on the disk of CORDEE_BENCH_DIR or of the
-// temporary directory.
+// connections, one share each, on the disk of the temporary directory (TMPDIR).
 func BenchmarkAppendShares(b *testing.B) {
 	for _, n := range []int{1, 16, 200} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			dir, err := os.MkdirTemp(os.Getenv("CORDEE_BENCH_DIR"), "journal")
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer os.RemoveAll(dir) //nolint:errcheck // a benchmark's leavings
-			j, _, err := Open(Config{Dir: dir})
+			j, _, err := Open(Config{Dir: b.TempDir()})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -38,7 +38,7 @@ func (j *Journal) commit() {
 func (j *Journal) flush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	rotate := false
+	var rotate bool
 	for {
 		if j.err != nil || len(j.pending) == prefixSize {
 			return

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -127,7 +128,7 @@ func TestEveryFlipInASealedJournalIsNamed(t *testing.T) {
 	}
 	for _, path := range files {
 		data := disk.names[path].cur
-		for at := 0; at < len(data); at += flipStep {
+		for at := range flips(data) {
 			for _, mask := range []byte{1 << (at % 8), 0xff} {
 				data[at] ^= mask
 				_, err := seqs(t, disk)
@@ -158,7 +159,7 @@ func TestEveryFlipBehindAKillIsDamageOrTheLastFrame(t *testing.T) {
 	quiet := 0
 	for _, path := range files {
 		data := disk.names[path].cur
-		for at := 0; at < len(data); at += flipStep {
+		for at := range flips(data) {
 			mask := byte(1 << (at % 8))
 			data[at] ^= mask
 			found, err := seqs(t, disk)
@@ -325,6 +326,14 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 		}
 		if !maps.Equal(before, contents(disk)) {
 			t.Errorf("%s: a file was changed", name)
+		}
+	}
+}
+
+// flips yields every flipStep-th offset of data.
+func flips(data []byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for at := 0; at < len(data) && yield(at); at += flipStep {
 		}
 	}
 }

@@ -147,7 +147,7 @@ func (s *files) load(name, magic string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // opened to read
+	defer f.Close() // opened to read
 	size, err := f.Size()
 	if err != nil {
 		return nil, err

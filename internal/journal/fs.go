@@ -121,7 +121,7 @@ func (diskFS) Free(dir string) (uint64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize), nil //nolint:gosec,unconvert // field types differ by system, never negative
+	return uint64(st.Bavail) * uint64(st.Bsize), nil //nolint:unconvert // field types differ by system, never negative
 }
 
 // writeZeros is Allocate where the system cannot reserve blocks.

@@ -90,14 +90,13 @@ func (s *scan) run() error {
 	return nil
 }
 
-func (s *scan) damaged(file string, from, to int64, format string, args ...any) *DamageError {
+func (s *scan) damaged(file string, from, to int64, format string, args ...any) {
 	d := &DamageError{File: s.path(file), From: from, To: to, Why: fmt.Sprintf(format, args...)}
 	s.damage = append(s.damage, d)
 	s.skipped = true
 	if s.epoch != nil {
 		s.epoch.Damaged = true
 	}
-	return d
 }
 
 // endEpoch judges an epoch that no segment follows any more.
@@ -146,7 +145,7 @@ func (s *scan) segment(ref segmentRef, last bool) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // opened to read
+	defer f.Close() // opened to read
 	data, err := s.read(f)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
