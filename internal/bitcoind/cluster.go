@@ -76,7 +76,7 @@ func (c *Cluster) Check(ctx context.Context) error {
 			return fmt.Errorf("node %s: %w", c.nodes[i].Name, err)
 		default:
 			errs[i] = fmt.Errorf("node %s: %w", c.nodes[i].Name, err)
-			c.log.Warn().Str("event", "node_check").Str("node", c.nodes[i].Name).Str("state", stateName(err)).Err(err).Send()
+			c.log.Warn().Str("event", "node.check").Str("node", c.nodes[i].Name).Str("state", stateName(err)).Err(err).Send()
 		}
 	}
 	if usable {
@@ -85,9 +85,12 @@ func (c *Cluster) Check(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ErrNoNode, errors.Join(errs...))
 }
 
+// sayAgain is how often the log says that a node is waited for.
+const sayAgain = 10 * time.Second
+
 // waitReady checks a node until it is past its own start.
 func (n *node) waitReady(ctx context.Context) error {
-	began := time.Now()
+	began, told := time.Now(), time.Time{}
 	for {
 		cctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := n.check(cctx)
@@ -96,6 +99,10 @@ func (n *node) waitReady(ctx context.Context) error {
 			(errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTimeout) || n.noCookieYet(err)) && time.Since(began) < n.cfg.StartWait
 		if !again {
 			return err
+		}
+		if time.Since(told) > sayAgain {
+			told = time.Now()
+			n.log.Warn().Str("event", "node.wait").Str("state", stateName(err)).Err(err).Msg("waiting for the node")
 		}
 		select {
 		case <-ctx.Done():
@@ -199,7 +206,7 @@ func (c *Cluster) choose(now time.Time) {
 	if !ok {
 		reason = cur.status().State
 	}
-	c.log.Warn().Str("event", "node_takeover").Str("from", cur.Name).Str("to", best.Name).Str("reason", reason).Send()
+	c.log.Warn().Str("event", "node.takeover").Str("from", cur.Name).Str("to", best.Name).Str("reason", reason).Send()
 	poke(cur.wake)
 	poke(best.wake)
 }

@@ -145,9 +145,9 @@ func (n *node) setLook(err error) {
 	if now := stateName(err); now != was || !known {
 		poke(n.wake)
 		if err != nil {
-			n.log.Warn().Str("event", "node_down").Str("state", now).Err(err).Send()
+			n.log.Warn().Str("event", "node.down").Str("state", now).Err(err).Send()
 		} else {
-			n.log.Info().Str("event", "node_up").Str("version", caps.Version).Str("peers", peerText(peers)).Send()
+			n.log.Info().Str("event", "node.up").Str("version", caps.Version).Str("peers", peerText(peers)).Send()
 		}
 	}
 	poke(n.changed)
@@ -166,9 +166,9 @@ func (n *node) setTemplate(err error) {
 	n.mu.Unlock()
 	if now := stateName(err); now != was {
 		if err != nil {
-			n.log.Warn().Str("event", "template_failed").Str("state", now).Err(err).Send()
+			n.log.Warn().Str("event", "template.failed").Str("state", now).Err(err).Send()
 		} else {
-			n.log.Info().Str("event", "template_good").Send()
+			n.log.Info().Str("event", "template.good").Send()
 		}
 		poke(n.changed)
 	}
@@ -269,7 +269,7 @@ func (n *node) judgeZMQ(now time.Time) {
 	}
 	n.mu.Unlock()
 	if late {
-		n.log.Warn().Str("event", "zmq_silent").Msg("a block was not announced: longpoll until one is")
+		n.log.Warn().Str("event", "zmq.silent").Msg("a block was not announced: longpoll until one is")
 		poke(n.wake)
 	}
 }
