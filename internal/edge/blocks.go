@@ -206,9 +206,8 @@ func (b *blocks) deliver(c *candidate) {
 	b.launch(c, block)
 }
 
-// launch starts the submit of c, whose bytes are block, and returns once it
-// runs, so that blocks leave in the order they came in. Without a free slot c
-// is left to again.
+// launch starts the submit of c, whose bytes are block. No block waits for the
+// answer to another. Without a free slot c is left to again.
 func (b *blocks) launch(c *candidate, block []byte) {
 	select {
 	case b.slots <- struct{}{}:
@@ -216,14 +215,12 @@ func (b *blocks) launch(c *candidate, block []byte) {
 		b.land(c)
 		return
 	}
-	begun := make(chan struct{})
 	// One submit: it ends with the last node's answer, after submitLife, or
 	// with the edge.
 	go func() {
 		defer func() { <-b.slots }()
-		b.submit(c, block, begun)
+		b.submit(c, block)
 	}()
-	<-begun
 }
 
 // land ends c's time in flight.
@@ -242,7 +239,7 @@ type tally struct {
 }
 
 // submit gives c to every node and records what they said.
-func (b *blocks) submit(c *candidate, block []byte, begun chan<- struct{}) {
+func (b *blocks) submit(c *candidate, block []byte) {
 	defer b.land(c)
 	b.mu.Lock()
 	life := b.life
@@ -251,7 +248,6 @@ func (b *blocks) submit(c *candidate, block []byte, begun chan<- struct{}) {
 	defer cancel()
 
 	var t tally
-	close(begun)
 	b.e.cfg.Node.SubmitBlock(ctx, block, func(r bitcoind.SubmitResult) { b.answered(c, &t, r) })
 
 	b.mu.Lock()
