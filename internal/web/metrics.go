@@ -100,7 +100,7 @@ var metrics = []metric{
 	gauge("template_age_seconds", "Age of the template being mined.", func(f *Figures, emit func(float64, ...string)) {
 		emit(f.TemplateAge)
 	}),
-	gauge("node.up", "Whether a node is healthy.", func(f *Figures, emit func(float64, ...string)) {
+	gauge("node_up", "Whether a node is healthy.", func(f *Figures, emit func(float64, ...string)) {
 		for i := range f.Nodes {
 			emit(truth(f.Nodes[i].Healthy), f.Nodes[i].Name)
 		}
