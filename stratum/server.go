@@ -110,7 +110,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("stratum: listener %s: %w", ln.Addr(), err)
 		}
 		s.count.acceptFails.Add(1)
-		s.cfg.Log.Error().Str("event", "conn.accept_error").Err(err).Dur("retry", pause).Send()
+		s.cfg.Log.Error().Str("event", "conn.accept_error").Err(err).Dur("retry_ms", pause).
+			Msg("no connection can be accepted; check the limit of open files")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -218,7 +219,7 @@ func (s *Server) ended(sess *session, r CloseReason) {
 	}
 	s.closes.add(info)
 	s.cfg.Log.Info().Str("event", "conn.close").Uint64("conn", sess.id).Str("reason", r.String()).
-		Str("remote", info.Remote).Str("name", info.Name).Dur("after", info.Duration).
+		Str("remote", info.Remote).Str("name", info.Name).Dur("after_ms", info.Duration).
 		Uint64("shares", info.Shares).Send()
 }
 

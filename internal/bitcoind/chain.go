@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"strconv"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/chainhash/v2"
@@ -232,12 +231,4 @@ func subsidy(p *chaincfg.Params, height int32) int64 {
 		return 0
 	}
 	return 50 * 1e8 >> halvings
-}
-
-// peerText is for logs.
-func peerText(peers int) string {
-	if peers < 0 {
-		return "unknown"
-	}
-	return strconv.Itoa(peers)
 }

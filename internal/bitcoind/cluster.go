@@ -76,7 +76,8 @@ func (c *Cluster) Check(ctx context.Context) error {
 			return fmt.Errorf("node %s: %w", c.nodes[i].Name, err)
 		default:
 			errs[i] = fmt.Errorf("node %s: %w", c.nodes[i].Name, err)
-			c.log.Warn().Str("event", "node.check").Str("node", c.nodes[i].Name).Str("state", stateName(err)).Err(err).Send()
+			c.log.Warn().Str("event", "node.check").Str("node", c.nodes[i].Name).Str("state", stateName(err)).Err(err).
+				Msg("a node is not usable at start; it is asked again while the pool runs")
 		}
 	}
 	if usable {
@@ -206,7 +207,8 @@ func (c *Cluster) choose(now time.Time) {
 	if !ok {
 		reason = cur.status().State
 	}
-	c.log.Warn().Str("event", "node.takeover").Str("from", cur.Name).Str("to", best.Name).Str("reason", reason).Send()
+	c.log.Warn().Str("event", "node.takeover").Str("from", cur.Name).Str("to", best.Name).Str("reason", reason).
+		Msg("another node is followed from now on")
 	poke(cur.wake)
 	poke(best.wake)
 }

@@ -145,9 +145,10 @@ func (n *node) setLook(err error) {
 	if now := stateName(err); now != was || !known {
 		poke(n.wake)
 		if err != nil {
-			n.log.Warn().Str("event", "node.down").Str("state", now).Err(err).Send()
+			n.log.Warn().Str("event", "node.down").Str("state", now).Err(err).
+				Msg("the node cannot be mined on; rigs keep the last job, another healthy node takes over")
 		} else {
-			n.log.Info().Str("event", "node.up").Str("version", caps.Version).Str("peers", peerText(peers)).Send()
+			n.log.Info().Str("event", "node.up").Str("version", caps.Version).Int("peers", peers).Msg("the node is healthy")
 		}
 	}
 	poke(n.changed)
@@ -166,9 +167,9 @@ func (n *node) setTemplate(err error) {
 	n.mu.Unlock()
 	if now := stateName(err); now != was {
 		if err != nil {
-			n.log.Warn().Str("event", "template.failed").Str("state", now).Err(err).Send()
+			n.log.Warn().Str("event", "template.failed").Str("state", now).Err(err).Msg("the node gave no usable template; it is asked again")
 		} else {
-			n.log.Info().Str("event", "template.good").Send()
+			n.log.Info().Str("event", "template.good").Msg("the node gives templates again")
 		}
 		poke(n.changed)
 	}

@@ -131,7 +131,7 @@ func (n *node) precious(ctx context.Context, hash chainhash.Hash) {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.SubmitTimeout)
 	defer cancel()
 	if err := n.submit.call(ctx, newRequest("preciousblock", hash.String()), nil); err != nil {
-		n.log.Warn().Str("event", "block.precious_failed").Stringer("block", hash).Err(err).Send()
+		n.log.Warn().Str("event", "block.precious").Stringer("hash", hash).Err(err).Msg("the node did not take our block as the preferred one of its height")
 	}
 }
 

@@ -35,7 +35,7 @@ func (n *node) listen(ctx context.Context) {
 		}
 		if err.Error() != said {
 			said = err.Error()
-			n.log.Warn().Str("event", "zmq.down").Err(err).Send()
+			n.log.Warn().Str("event", "zmq.down").Err(err).Msg("no signal over ZMQ: longpoll until it is back; check zmqpubhashblock")
 		}
 		select {
 		case <-time.After(zmqRetry):
@@ -67,7 +67,7 @@ func (n *node) subscribe(ctx context.Context) error {
 	n.mu.Lock()
 	n.zmq.up, n.zmq.since = true, time.Now()
 	n.mu.Unlock()
-	n.log.Info().Str("event", "zmq.up").Str("address", n.ZMQ).Send()
+	n.log.Info().Str("event", "zmq.up").Str("address", n.ZMQ).Msg("ZMQ connected")
 	poke(n.wake)
 	for {
 		parts, err := conn.Receive(nil)
@@ -111,7 +111,7 @@ func (n *node) announced(hash chainhash.Hash) {
 	}
 	n.mu.Unlock()
 	if back {
-		n.log.Info().Str("event", "zmq.back").Send()
+		n.log.Info().Str("event", "zmq.back").Msg("ZMQ announces blocks again")
 		poke(n.wake)
 	}
 }
