@@ -174,14 +174,16 @@ func (o *NodeOptions) choose(ctx context.Context) (string, error) {
 func identify(ctx context.Context, binary string) (kind, version string, err error) {
 	said, err := exec.CommandContext(ctx, binary, "--version").Output()
 	line, _, _ := strings.Cut(string(said), "\n")
-	fields := strings.Fields(line)
+	// "Bitcoin Core daemon version v31.0.0 bitcoind", "btcd version 0.26.2-beta"
+	_, version, _ = strings.Cut(line, " version ")
+	version, _, _ = strings.Cut(version, " ")
 	switch {
 	case err != nil:
 		return "", "", fmt.Errorf("%s --version: %w: name a bitcoind or a btcd", binary, err)
 	case strings.HasPrefix(line, "Bitcoin Core"):
-		return Core, fields[len(fields)-1], nil
+		return Core, version, nil
 	case strings.HasPrefix(line, "btcd"):
-		return Btcd, fields[len(fields)-1], nil
+		return Btcd, version, nil
 	}
 	return "", "", fmt.Errorf("%s --version says %q: it is neither bitcoind nor btcd", binary, line)
 }
