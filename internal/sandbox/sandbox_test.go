@@ -274,8 +274,7 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		"unknown chain":   {NodeOptions{Dir: t.TempDir(), Chain: "main"}, `chain "main": use regtest or signet`},
 		"challenge alone": {NodeOptions{Dir: t.TempDir(), SignetChallenge: "51"}, "Chain is not signet"},
 		"not a node":      {NodeOptions{Dir: t.TempDir(), Binary: notANode}, "neither bitcoind nor btcd"},
-		"btcd on signet":  {NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), Chain: "signet"}, "need Bitcoin Core"},
-		"btcd with ZMQ":   {NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), ZMQ: true}, "need Bitcoin Core"},
+		"btcd on signet":  {NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), Chain: "signet"}, "needs Bitcoin Core"},
 		"bad flag": {
 			NodeOptions{Dir: t.TempDir(), Binary: builtBtcd(t), ExtraArgs: []string{"--no-such-flag"}},
 			"no-such-flag",
