@@ -1,38 +1,291 @@
 package main
 
 import (
-	"errors"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"github.com/btcsuite/btcd/wire/v2"
+
 	"cordee/internal/sandbox"
+	"cordee/internal/web"
+	"cordee/pool"
 )
 
-// TestMinesOnTheNode: simulated rigs find blocks, and the node's own chain has
-// them.
+// easy is a regtest_difficulty, as hashes per block, that a raw rig solves in
+// a moment.
+const easy = 20_000
+
+// TestMinesOnTheNode: simulated rigs find blocks, the node's own chain has
+// them, and their bytes say who found them.
 func TestMinesOnTheNode(t *testing.T) {
 	t.Parallel()
 	n := realNode(t)
 	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 200_000})
-	_, stop := p.mine(4, 100_000, nil)
+	f, stop := p.mine(4, 100_000, nil)
 	eventually(t, 60*time.Second, "two blocks on the chain", func() error {
 		active := 0
 		for _, b := range p.blocks() {
-			at, err := hashAt(t.Context(), n, b.Height)
-			if err != nil {
-				return err
-			}
-			if at == b.Hash {
+			if b.State == pool.BlockActive {
 				active++
 			}
 		}
 		if active < 2 {
-			return fmt.Errorf("%d blocks: %w", active, errors.New("too few"))
+			return fmt.Errorf("%d blocks", active)
 		}
 		return nil
 	})
 	stop()
+	mined := f.Stats()
+	found := p.blocks()
+	for _, b := range found {
+		if b.State != pool.BlockActive {
+			continue
+		}
+		if at, err := hashAt(t.Context(), n, b.Height); err != nil || at != b.Hash {
+			t.Errorf("height %d is %s (%v), ours is %s", b.Height, at, err, b.Hash)
+		}
+		checkOurBlock(t, n, &b)
+	}
+	credited := p.status().Credited
+	if mined.Violations > 0 || mined.Rejected > mined.Stale {
+		t.Errorf("the rigs heard %+v", mined.Rejects)
+	}
 	p.stop()
-	p.verify()
+	if r := p.verify(); uint64(r.Shares) != credited || credited == 0 {
+		t.Errorf("the journal holds %d shares, %d were credited", r.Shares, credited)
+	}
+}
+
+// demoMembers are the members' indices in what demoSetup writes.
+var demoMembers = map[string]uint16{"alpes": 1, "jura": 2, "vosges": 3}
+
+// checkOurBlock decodes the block as the node has it: the coinbase pays the
+// treasury all there is, and its script names height and finder.
+func checkOurBlock(t *testing.T, n *sandbox.Node, b *web.Block) {
+	t.Helper()
+	block := rawBlock(t, n, b.Hash)
+	coinbase := block.Transactions[0]
+	script, err := pool.ParseScriptSig(coinbase.TxIn[0].SignatureScript)
+	if err != nil {
+		t.Errorf("block %s: %v", b.Hash, err)
+		return
+	}
+	finder := demoMembers[strings.Split(b.Worker, ".")[0]]
+	if script.Height != b.Height || script.Place.Member != finder || finder == 0 {
+		t.Errorf("block %d of %s says height %d, member %d, want member %d", b.Height, b.Worker, script.Height, script.Place.Member, finder)
+	}
+	network, err := pool.NetworkByName(n.Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := demoTreasury
+	if n.Chain != "regtest" {
+		address = testTreasury
+	}
+	treasury, err := network.Script(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paid := int64(0)
+	for _, out := range coinbase.TxOut {
+		if bytes.Equal(out.PkScript, treasury) {
+			paid += out.Value
+		} else if out.Value != 0 {
+			t.Errorf("block %s pays %d sats to %x", b.Hash, out.Value, out.PkScript)
+		}
+	}
+	// The chain is new and nobody sends anything: no fees.
+	if want := pool.Subsidy(b.Height, network); paid != want || b.Value != want {
+		t.Errorf("block %s pays the treasury %d sats, the pool says %d, the subsidy is %d", b.Hash, paid, b.Value, want)
+	}
+}
+
+// rawBlock is the block with hash as the node stores it, of any branch.
+func rawBlock(t *testing.T, n *sandbox.Node, hash string) *wire.MsgBlock {
+	t.Helper()
+	var text string
+	if err := rpc(t.Context(), n, &text, "getblock", hash, 0); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := new(wire.MsgBlock)
+	if err := block.Deserialize(bytes.NewReader(raw)); err != nil {
+		t.Fatalf("block %s: %v", hash, err)
+	}
+	if got := block.BlockHash().String(); got != hash {
+		t.Fatalf("asked for %s, got %s", hash, got)
+	}
+	return block
+}
+
+// awaitState waits until the pool says state of its block.
+func awaitState(t *testing.T, p *testPool, hash string, state pool.BlockState) web.Block {
+	t.Helper()
+	var b web.Block
+	eventually(t, 15*time.Second, "block "+state.String(), func() error {
+		var ok bool
+		if b, ok = p.block(hash); !ok {
+			return fmt.Errorf("the pool does not know %s", hash)
+		}
+		if b.State != state {
+			return fmt.Errorf("block %s at %d is %s, answers %v", b.Hash, b.Height, b.State, b.Answers)
+		}
+		return nil
+	})
+	return b
+}
+
+// mineBlock lets r find a block on its newest job, which must be on prev.
+func (r *rawRig) mineBlock(p *testPool, prev string) string {
+	r.t.Helper()
+	j := r.jobOn(prev)
+	s := r.solve(&j, blockTarget(r.t, easy))
+	if a := r.submit(&s); !a.OK {
+		r.t.Fatalf("a block on the tip: code %d %s", a.Code, a.Text)
+	}
+	awaitState(r.t, p, s.Hash.String(), pool.BlockActive)
+	return s.Hash.String()
+}
+
+// TestStaleBlock: a block on a job of yesterday's tip earns its rig error 21,
+// and the node gets it all the same: its branch may win yet.
+func TestStaleBlock(t *testing.T) {
+	t.Parallel()
+	n := realNode(t)
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: easy})
+	r := p.dialRig("alpes.annecy.raw")
+	tip, height := tipOf(t, n)
+	old := r.jobOn(tip)
+
+	// Two blocks: at equal height Core would be told to prefer ours.
+	theirs := generate(t, n, 2)
+	if j := r.jobOn(theirs[1]); !j.Clean {
+		t.Error("the job on a new tip does not say clean_jobs")
+	}
+	stale := r.solve(&old, blockTarget(t, easy))
+	ours := stale.Hash.String()
+	if a := r.submit(&stale); a.OK || a.Code != pool.Stale.Code() {
+		t.Errorf("a stale block was answered ok=%t code %d %s", a.OK, a.Code, a.Text)
+	}
+	b := awaitState(t, p, ours, pool.BlockOrphaned)
+	want := "accepted" // btcd's null for a side branch
+	if n.Kind == sandbox.Core {
+		want = "inconclusive"
+	}
+	if b.Answers["n0"] != want || b.Height != height+1 || b.Worker != r.user {
+		t.Errorf("the stale block: %+v, want answer %s", b, want)
+	}
+	rawBlock(t, n, ours) // the node has it
+
+	// A longer branch on ours.
+	branch := extend(t, n, &stale, b.Height, 2)
+	if got := awaitState(t, p, ours, pool.BlockActive); got.Confirmations < 3 {
+		t.Errorf("%d confirmations under two blocks", got.Confirmations)
+	}
+	if j := r.jobOn(branch[1]); !j.Clean {
+		t.Error("the job after a reorganisation does not say clean_jobs")
+	}
+	// And back, to a tip of less work: the node alone decides.
+	if err := rpc(t.Context(), n, nil, "invalidateblock", ours); err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, p, ours, pool.BlockOrphaned)
+	if j := r.jobOn(theirs[1]); !j.Clean {
+		t.Error("the job on a tip that came back does not say clean_jobs")
+	}
+	if err := rpc(t.Context(), n, nil, "reconsiderblock", ours); err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, p, ours, pool.BlockActive)
+	next := r.mineBlock(p, branch[1])
+
+	p.stop()
+	if rep := p.verify(); rep.Shares != 1 {
+		t.Errorf("%d shares credited, want the one of block %s: a stale one earns nothing", rep.Shares, next)
+	}
+}
+
+// TestSameHeight: of two blocks at one height Core keeps the first it
+// saw, unless it is told that one is precious. Ours is.
+func TestSameHeight(t *testing.T) {
+	t.Parallel()
+	n := realNode(t)
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: easy})
+	r := p.dialRig("jura.dole.raw")
+	tip, _ := tipOf(t, n)
+	old := r.jobOn(tip)
+	theirs := generate(t, n, 1)[0]
+	r.jobOn(theirs)
+	late := r.solve(&old, blockTarget(t, easy))
+	if a := r.submit(&late); a.Code != pool.Stale.Code() {
+		t.Errorf("code %d %s", a.Code, a.Text)
+	}
+	state, best := pool.BlockOrphaned, theirs
+	if n.Kind == sandbox.Core {
+		state, best = pool.BlockActive, late.Hash.String()
+	}
+	awaitState(t, p, late.Hash.String(), state)
+	r.mineBlock(p, best)
+}
+
+// extend mines count empty blocks on our block s and hands them to the node.
+func extend(t *testing.T, n *sandbox.Node, s *rawShare, height int32, count int) []string {
+	t.Helper()
+	var hashes []string
+	parent, at := s.Hash, s.Job.NTime
+	for range count {
+		height++
+		at++
+		coinbase := wire.NewMsgTx(2)
+		script := []byte{4} // the height as BIP34 wants it: OP_n to 16, then a number
+		script = binary.LittleEndian.AppendUint32(script, 0xc0de0000)
+		if height > 16 {
+			t.Fatalf("height %d: this chain is meant to be short", height)
+		}
+		script = slices.Insert(script, 0, 0x50+byte(height))
+		coinbase.AddTxIn(&wire.TxIn{PreviousOutPoint: wire.OutPoint{Index: wire.MaxPrevOutIndex}, SignatureScript: script, Sequence: wire.MaxTxInSequenceNum})
+		coinbase.AddTxOut(&wire.TxOut{PkScript: []byte{0x51}})
+		block := wire.NewMsgBlock(&wire.BlockHeader{
+			Version: 0x20000000, PrevBlock: parent, MerkleRoot: coinbase.TxHash(),
+			Timestamp: time.Unix(int64(at), 0), Bits: 0x207fffff,
+		})
+		if err := block.AddTransaction(coinbase); err != nil {
+			t.Fatal(err)
+		}
+		target, err := pool.TargetFromBits(block.Header.Bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var hash chainhash.Hash
+		for hash = block.BlockHash(); !target.Met(&hash); hash = block.BlockHash() {
+			block.Header.Nonce++
+		}
+		var wireForm bytes.Buffer
+		if err := block.Serialize(&wireForm); err != nil {
+			t.Fatal(err)
+		}
+		var answer *string
+		if err := rpc(t.Context(), n, &answer, "submitblock", hex.EncodeToString(wireForm.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		if answer != nil && *answer != "inconclusive" {
+			t.Fatalf("submitblock at %d: %s", height, *answer)
+		}
+		parent = hash
+		hashes = append(hashes, hash.String())
+	}
+	if err := n.WaitTip(t.Context(), hashes[count-1]); err != nil {
+		t.Fatal(err)
+	}
+	return hashes
 }

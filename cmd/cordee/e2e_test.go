@@ -46,6 +46,26 @@ func eventually(t *testing.T, limit time.Duration, what string, try func() error
 	}
 }
 
+// holds polls check for as long as d, and fails the test where it once returns
+// an error: for what must not happen.
+func holds(t *testing.T, d time.Duration, what string, check func() error) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(d)
+	defer end.Stop()
+	for {
+		if err := check(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return
+		}
+	}
+}
+
 // realNode starts the node that CORDEE_BITCOIND names, else btcd, on a fresh
 // regtest with one block: it ends with the test.
 func realNode(t *testing.T, change ...func(*sandbox.NodeOptions)) *sandbox.Node {
@@ -73,10 +93,17 @@ func realNode(t *testing.T, change ...func(*sandbox.NodeOptions)) *sandbox.Node 
 	return n
 }
 
-// generate mines blocks with the node itself and returns their hashes.
+// payingElsewhere gives a node's own blocks another address. Without it two
+// nodes may well generate the very same block within a second.
+func payingElsewhere(o *sandbox.NodeOptions) {
+	o.MiningAddress = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry"
+}
+
+// generate mines blocks with the node itself and returns their hashes, oldest
+// first.
 func generate(t *testing.T, n *sandbox.Node, blocks int) []string {
 	t.Helper()
-	hashes, err := n.Generate(t.Context(), blocks, demoTreasury)
+	hashes, err := n.Generate(t.Context(), blocks, "")
 	if err != nil {
 		t.Fatalf("generate on %s: %v", n.Kind, err)
 	}
@@ -147,3 +174,6 @@ func lastLine(s string) string {
 	s = strings.TrimRight(s, "\n")
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
+
+// testTreasury is demoTreasury's key on a test network.
+const testTreasury = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
