@@ -83,19 +83,19 @@ func StartNode(ctx context.Context, o NodeOptions) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, version, err := identify(ctx, binary)
-	if err != nil {
-		return nil, err
-	}
-	if kind == Btcd && o.Chain == "signet" {
-		return nil, fmt.Errorf("start node: signet needs Bitcoin Core, and %s is btcd: set CORDEE_BITCOIND", binary)
-	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
+	}
+	kind, version, err := identify(ctx, binary, dir)
+	if err != nil {
+		return nil, err
+	}
+	if kind == Btcd && o.Chain == "signet" {
+		return nil, fmt.Errorf("start node: signet needs Bitcoin Core, and %s is btcd: set CORDEE_BITCOIND", binary)
 	}
 	n := &Node{Kind: kind, Version: version, Chain: o.Chain, Dir: dir, ctx: ctx, options: o, binary: binary, log: o.Log}
 	if n.Chain == "" {
@@ -170,9 +170,13 @@ func (o *NodeOptions) choose(ctx context.Context) (string, error) {
 	return BuildBtcd(ctx, source, "")
 }
 
-// identify asks a binary what it is.
-func identify(ctx context.Context, binary string) (kind, version string, err error) {
-	said, err := exec.CommandContext(ctx, binary, "--version").Output()
+// identify asks a binary what it is. Even for --version Core writes a file into
+// the user's own data directory, and two that do so at once fail: it is told
+// that home is dir.
+func identify(ctx context.Context, binary, dir string) (kind, version string, err error) {
+	cmd := exec.CommandContext(ctx, binary, "--version")
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	said, err := cmd.Output()
 	line, _, _ := strings.Cut(string(said), "\n")
 	// "Bitcoin Core daemon version v31.0.0 bitcoind", "btcd version 0.26.2-beta"
 	_, version, _ = strings.Cut(line, " version ")

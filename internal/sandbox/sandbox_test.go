@@ -291,6 +291,27 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 	}
 }
 
+// TestVersionLeavesTheHomeAlone: Core makes ~/.bitcoin/settings.json even for
+// --version.
+func TestVersionLeavesTheHomeAlone(t *testing.T) {
+	home, dir := t.TempDir(), t.TempDir()
+	t.Setenv("HOME", home)
+	script := filepath.Join(t.TempDir(), "bitcoind")
+	text := "#!/bin/sh\ntouch \"$HOME/settings.json\"\necho Bitcoin Core daemon version v1\n"
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if kind, version, err := identify(t.Context(), script, dir); kind != Core || version != "v1" || err != nil {
+		t.Errorf("%q %q %v", kind, version, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "settings.json")); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(home); err != nil || len(left) != 0 {
+		t.Errorf("home holds %v, %v", left, err)
+	}
+}
+
 func TestChoiceOfNode(t *testing.T) {
 	dir := t.TempDir()
 	inPath, named := filepath.Join(dir, "bitcoind"), filepath.Join(dir, "named")
