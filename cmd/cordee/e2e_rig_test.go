@@ -230,15 +230,27 @@ func (r *rawRig) job(ok func(rawJob) error) rawJob {
 	return j
 }
 
-// jobOn waits for a job on the block prev.
+// jobOn waits until the newest job is on the block prev, and returns the first
+// one since the rig went there: that is the one which must say clean_jobs, and
+// a second may follow at once.
 func (r *rawRig) jobOn(prev string) rawJob {
 	r.t.Helper()
-	return r.job(func(j rawJob) error {
+	r.job(func(j rawJob) error {
 		if j.PrevHash != prev {
 			return fmt.Errorf("job %s is on %s, not %s", j.ID, j.PrevHash, prev)
 		}
 		return nil
 	})
+	jobs := r.all()
+	last := len(jobs) - 1
+	for last > 0 && jobs[last].PrevHash != prev { // it may have moved on meanwhile
+		last--
+	}
+	first := last
+	for first > 0 && jobs[first-1].PrevHash == prev {
+		first--
+	}
+	return jobs[first]
 }
 
 // solve hashes j until a header meets target.
