@@ -97,7 +97,7 @@ func printStatus(w io.Writer, s web.Status) {
 		fmt.Sprintf("shares\t%d credited since the start, %d refused", s.Credited, s.Rejected()),
 		fmt.Sprintf("rejects\t%s", counts(s.Shares)),
 		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
-		fmt.Sprintf("new tip to first rig\t%.1f ms, median of %d", s.FirstNotify.Median, s.FirstNotify.Count),
+		fmt.Sprintf("new tip to first rig\t%s", s.FirstNotify),
 		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS),
 	}
 	for _, n := range s.Nodes {

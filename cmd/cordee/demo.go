@@ -83,6 +83,7 @@ type theDemo struct {
 	setup  demoSetup
 	shown  map[string]pool.BlockState
 	begun  time.Time
+	rate   float64 // last hashrate seen while the rigs were there
 }
 
 func demo(c *cli.Context) error {
@@ -275,10 +276,11 @@ func (d *theDemo) watch(ctx, life context.Context, want int, limit time.Duration
 		if d.ask(life, "/status", &s) != nil || d.ask(life, "/blocks", &b) != nil {
 			continue // it is asked again in half a second; a dead child is seen above
 		}
+		d.rate = s.Hashrate
 		active := d.showBlocks(b.Blocks)
 		if n%6 == 5 {
-			fmt.Fprintf(d.out, "%s  %2d rigs  %9s  %5d shares  rejects: %s  blocks: %s  new tip to first rig: %.2f ms (median of %d)\n",
-				time.Now().Format(time.TimeOnly), s.Connections, hashrate(s.Hashrate), s.Credited, counts(s.Shares), counts(s.Blocks), s.FirstNotify.Median, s.FirstNotify.Count)
+			fmt.Fprintf(d.out, "%s  %2d rigs  %9s  %5d shares  rejects: %s  blocks: %s  new tip to first rig: %s\n",
+				time.Now().Format(time.TimeOnly), s.Connections, hashrate(s.Hashrate), s.Credited, counts(s.Shares), counts(s.Blocks), s.FirstNotify)
 		}
 		if want > 0 && active >= want {
 			return nil
@@ -315,7 +317,7 @@ func (d *theDemo) summarise(ctx context.Context, s demoSummary, rigs, want int, 
 		return s, errors.Join(err, aerr)
 	}
 	s.Seconds, s.Rigs, s.Shares = time.Since(d.begun).Seconds(), rigs, status.Credited
-	s.Hashrate, s.Answers = status.Hashrate, status.Shares
+	s.Hashrate, s.Answers = d.rate, status.Shares
 	s.FirstRig, s.LastRig = status.FirstNotify, status.LastNotify
 	onChain := 0
 	for _, b := range blocks.Blocks {
@@ -345,8 +347,7 @@ func (d *theDemo) printSummary(s *demoSummary) {
 		}
 	}
 	fmt.Fprintf(d.out, "%d blocks found, %d of them on the chain of %s\n", len(s.Blocks), on, s.Node)
-	fmt.Fprintf(d.out, "new block at the node to the first rig: median %.2f ms, to the last of %d: %.2f ms (%d blocks)\n",
-		s.FirstRig.Median, s.Rigs, s.LastRig.Median, s.FirstRig.Count)
+	fmt.Fprintf(d.out, "new block at the node to the first rig: %s; to the last of %d: %s\n", s.FirstRig, s.Rigs, s.LastRig)
 }
 
 // stop ends one part within its time and says so when it does not go.

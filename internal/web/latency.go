@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,6 +16,14 @@ func LatencyOf(samples []time.Duration) Latency {
 	sorted := slices.Sorted(slices.Values(samples))
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	return Latency{Count: len(sorted), Median: ms(sorted[len(sorted)/2]), Max: ms(sorted[len(sorted)-1])}
+}
+
+// String is l for people.
+func (l Latency) String() string {
+	if l.Count == 0 {
+		return "not seen yet"
+	}
+	return fmt.Sprintf("median %.2f ms of %d, worst %.2f ms", l.Median, l.Count, l.Max)
 }
 
 // summary is samples as a Prometheus summary.
