@@ -54,15 +54,17 @@ type jobs struct {
 	liveTip   uint64    // of that job
 	dropped   int32     // height at which template files were last dropped
 
-	publishing sync.Mutex // one publication or withdrawal at a time; rigs never wait for it
-	complaint  string     // last failure, so that retries do not repeat it
+	// publishing lets one publication or withdrawal happen at a time. It is held
+	// across the journal's write; neither rigs nor mu wait for it.
+	publishing chan struct{}
+	complaint  string // last failure, so that retries do not repeat it
 }
 
 func (j *jobs) init(e *Edge) {
-	j.e, j.out = e, e.server
+	j.e, j.out, j.publishing = e, e.server, make(chan struct{}, 1)
 	// Never reuse a counter: behind every one in the journal, and behind the
 	// clock where the journal is new. At less than one job a second the clock
-	// stays ahead of any lost journal.
+	// stays ahead of a lost journal, but for the gap that each kill adds.
 	j.counter = max(e.cfg.Recovery.NextCounter, uint32(e.now().Unix()))
 }
 
@@ -86,8 +88,8 @@ func (j *jobs) update(u bitcoind.Update) {
 // publish makes the last template what is mined. On a failure rigs keep the
 // job they have, and run tries again.
 func (j *jobs) publish() {
-	j.publishing.Lock()
-	defer j.publishing.Unlock()
+	j.publishing <- struct{}{}
+	defer func() { <-j.publishing }()
 	if j.e.poisoned.Load() {
 		return // nothing mined on it could be kept
 	}
@@ -184,7 +186,7 @@ func (j *jobs) look() {
 	due := !live || j.liveTip != j.tip || time.Since(j.published) >= renotify
 	j.mu.Unlock()
 	switch {
-	case !known:
+	case !known, len(j.publishing) != 0: // a publication is under way: the next second looks again
 	case old || j.e.poisoned.Load():
 		if live {
 			j.withdraw()
@@ -196,8 +198,8 @@ func (j *jobs) look() {
 
 // withdraw sends rigs to their backup pool, unless work came meanwhile.
 func (j *jobs) withdraw() {
-	j.publishing.Lock()
-	defer j.publishing.Unlock()
+	j.publishing <- struct{}{}
+	defer func() { <-j.publishing }()
 	poisoned := j.e.poisoned.Load()
 	j.mu.Lock()
 	age := time.Since(j.fetched)
