@@ -94,8 +94,8 @@ func printStatus(w io.Writer, s web.Status) {
 		fmt.Sprintf("network\t%s, mining block %d from %s, template %.0f s old", s.Network, s.Height, s.Node, s.TemplateAge),
 		fmt.Sprintf("reward\t%s, %d transactions", btc(s.Value), s.Txs),
 		fmt.Sprintf("rigs\t%d connected, %s", s.Connections, hashrate(s.Hashrate)),
-		fmt.Sprintf("shares\t%d credited since the start, %d refused", s.Credited, s.Rejected()),
-		fmt.Sprintf("rejects\t%s", counts(s.Shares)),
+		fmt.Sprintf("shares\t%d credited since the start", s.Credited),
+		fmt.Sprintf("rejects\t%d: %s", s.Rejected(), counts(s.Shares)),
 		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
 		fmt.Sprintf("new tip to first rig\t%s", s.FirstNotify),
 		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS),
@@ -105,7 +105,10 @@ func printStatus(w io.Writer, s web.Status) {
 		if n.Followed {
 			state += ", followed"
 		}
-		rows = append(rows, fmt.Sprintf("node %s\t%s, height %d, signal %s %s", n.Name, state, n.Height, n.Signal, n.Error))
+		if n.Error != "" {
+			state += " (" + n.Error + ")"
+		}
+		rows = append(rows, fmt.Sprintf("node %s\t%s, height %d, signal %s", n.Name, state, n.Height, n.Signal))
 	}
 	if s.Canary.Refused > 0 {
 		rows = append(rows, fmt.Sprintf("ALARM\tthe node refused %d of our block proposals: %s", s.Canary.Refused, s.Canary.Reason))
@@ -113,8 +116,14 @@ func printStatus(w io.Writer, s web.Status) {
 	if s.Lost > 0 {
 		rows = append(rows, fmt.Sprintf("ALARM\t%d shares could not be stored: look at the disk", s.Lost))
 	}
-	table(w, "up since\t"+s.Started.Format(time.DateTime), rows)
+	if s.Journal.Poisoned {
+		rows = append(rows, "ALARM\tthe journal took an I/O error and accepts nothing more: look at the disk, then restart")
+	}
+	table(w, "up since\t"+clock(s.Started), rows)
 }
+
+// clock prints a moment in the operator's zone, and names the zone.
+func clock(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
 
 // counts prints a map of counters by name, zeros left out.
 func counts(m map[string]uint64) string {
@@ -134,7 +143,11 @@ func counts(m map[string]uint64) string {
 func printCloses(w io.Writer, closes web.Closes) {
 	rows := make([]string, 0, len(closes.Closes))
 	for _, x := range closes.Closes {
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", x.At.Format(time.DateTime), x.Reason, x.Remote, x.Name, x.Agent))
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", clock(x.At), x.Reason, x.Remote, x.Name, x.Agent))
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(w, "no connection was closed since the start")
+		return
 	}
 	table(w, "closed\treason\tfrom\tname\tagent", rows)
 }
@@ -162,6 +175,11 @@ func rigsCommand() *cli.Command {
 					}
 					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, r.Agent))
 				}
+				if len(rows) == 0 {
+					fmt.Fprintln(w, "no such rig is connected")
+					return
+				}
+				slices.Sort(rows) // by name
 				table(w, "rig\thashrate\tdifficulty\tshares\trejects\tlast share\tagent", rows)
 			})
 		},
@@ -183,6 +201,10 @@ func blocksCommand() *cli.Command {
 				rows := make([]string, 0, len(blocks.Blocks))
 				for _, b := range blocks.Blocks {
 					rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), b.Worker))
+				}
+				if len(rows) == 0 {
+					fmt.Fprintln(w, "no block since the start")
+					return
 				}
 				table(w, "height\thash\tstate\tconfirmations\treward\tfound by", rows)
 			})

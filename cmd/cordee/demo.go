@@ -105,7 +105,7 @@ func demo(c *cli.Context) error {
 	}
 	summary.OK = err == nil
 	if c.Bool("json") {
-		return errors.Join(err, printJSON(c.App.Writer, summary))
+		return errors.Join(err, printLast(c, summary))
 	}
 	d.printSummary(&summary)
 	return err

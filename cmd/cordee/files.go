@@ -37,7 +37,7 @@ func initCommand() *cli.Command {
 			for _, name := range []string{config.FileName, config.MembersFileName, config.SlotKeyFileName} {
 				written = append(written, filepath.Join(dir, name))
 			}
-			return emit(c, map[string]any{"written": written}, func(w io.Writer) {
+			return emit(c, map[string]any{"ok": true, "written": written}, func(w io.Writer) {
 				for _, f := range written {
 					fmt.Fprintf(w, "wrote %s\n", f)
 				}
@@ -49,10 +49,10 @@ func initCommand() *cli.Command {
 
 // configReport is what check-config found.
 type configReport struct {
-	OK       bool     `json:"ok"`
-	Network  string   `json:"network,omitempty"`
-	Members  int      `json:"members,omitempty"`
-	Problems []string `json:"problems,omitempty"`
+	OK      bool   `json:"ok"`
+	Network string `json:"network,omitempty"`
+	Members int    `json:"members,omitempty"`
+	Problem string `json:"problem,omitempty"` // every problem found, one a line
 }
 
 func checkConfigCommand() *cli.Command {
@@ -64,14 +64,14 @@ func checkConfigCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			report, err := checkConfig(c.String("config"))
 			if err != nil {
-				report.Problems = append(report.Problems, err.Error())
+				report.Problem = err.Error()
 			}
 			report.OK = err == nil
 			if c.Bool("json") {
-				return errors.Join(err, printJSON(c.App.Writer, report))
+				return errors.Join(err, printLast(c, report))
 			}
 			if err == nil {
-				fmt.Fprintf(c.App.Writer, "ok: network %s, %d members\n", report.Network, report.Members)
+				fmt.Fprintf(c.App.Writer, "ok: network %s, members: %d\n", report.Network, report.Members)
 			}
 			return err
 		},

@@ -16,6 +16,12 @@ func journalCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "journal",
 		Usage: "look at the journal's files; no running pool is needed or disturbed",
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return noCommand(c.Command.Subcommands, c.Args().First(), "cordee journal --help")
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
 		Subcommands: []*cli.Command{{
 			Name:      "verify",
 			Usage:     "read every record, check every sum, and say what is damaged with file and offset",
@@ -34,9 +40,12 @@ func journalCommand() *cli.Command {
 					dir = cfg.Journal.Dir
 				}
 				if _, err := os.Stat(dir); err != nil {
-					return fmt.Errorf("journal: %w", err)
+					return fmt.Errorf("journal: %w (name the directory that holds seg-*.cj files, or the configuration with -c)", err)
 				}
 				found, err := journal.Verify(dir, nil)
+				if err == nil && len(found.Epochs) == 0 {
+					return fmt.Errorf("journal: %s holds no journal: name the directory that has seg-*.cj files, or the configuration with -c", dir)
+				}
 				report := newJournalReport(dir, &found, err)
 				return errors.Join(err, emit(c, report, report.print))
 			},

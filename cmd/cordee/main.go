@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -36,24 +38,23 @@ func (m misuse) Unwrap() error { return m.error }
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var unknownTopic string // what `cordee help x` was asked about and does not have
 	app := &cli.App{
 		Name:  "cordee",
 		Usage: "a Bitcoin mining pool for a consortium: exact, provable, no share lost",
 		Description: "Start with `cordee demo`, or with `cordee init` and `cordee serve`.\n" +
-			"Every command takes --json: one object as the last line. Exit 0 ok, 1 failed or found wrong, 2 misuse.",
+			"Every command takes --json: one object as the last line, on failure {\"ok\":false,\"problem\":...}.\n" +
+			"Exit 0 ok, 1 failed or found wrong, 2 misuse.",
 		Writer:                 stdout,
 		ErrWriter:              stderr,
 		HideVersion:            true,
-		Suggest:                true,
 		UseShortOptionHandling: true,
 		ExitErrHandler:         func(*cli.Context, error) {},
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return misuse{err}
-		},
-		CommandNotFound: func(*cli.Context, string) {},
+		OnUsageError:           usageError,
+		CommandNotFound:        func(_ *cli.Context, name string) { unknownTopic = name },
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return misuse{fmt.Errorf("there is no command %q: see `cordee help`", c.Args().First())}
+				return noCommand(c.App.Commands, c.Args().First(), "cordee help")
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -61,23 +62,65 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
 			statusCommand(), rigsCommand(), blocksCommand(), journalCommand(), versionCommand(),
 		},
+		Metadata: map[string]any{},
 	}
 	setUsageErrors(app.Commands)
 	err := app.RunContext(ctx, args)
+	if err == nil && unknownTopic != "" {
+		err = noCommand(app.Commands, unknownTopic, "cordee help")
+	}
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintf(stderr, "cordee: %v\n", err)
+	if asksJSON(args) && app.Metadata[printedJSON] == nil {
+		if werr := printJSON(stdout, failure{Problem: err.Error()}); werr != nil {
+			fmt.Fprintf(stderr, "cordee: %v\n", werr)
+		}
+	}
 	if _, ok := errors.AsType[misuse](err); ok {
 		return exitMisuse
 	}
 	return exitFailed
 }
 
+// failure is the last line of a command with --json that has nothing else to
+// print. OK is always false.
+type failure struct {
+	OK      bool   `json:"ok"`
+	Problem string `json:"problem"`
+}
+
+// asksJSON looks for --json among the raw arguments: a command line that does
+// not parse still gets its object.
+func asksJSON(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, "-") && strings.TrimLeft(a, "-") == "json"
+	})
+}
+
+// noCommand is the misuse of naming a command that is not among commands.
+func noCommand(commands []*cli.Command, name, help string) error {
+	if near := cli.SuggestCommand(commands, name); near != "" {
+		return misuse{fmt.Errorf("there is no command %q, did you mean %q? See `%s`", name, near, help)}
+	}
+	return misuse{fmt.Errorf("there is no command %q: see `%s`", name, help)}
+}
+
+// usageError makes a flag that is unknown or malformed a misuse, and says where
+// the right ones are listed.
+func usageError(c *cli.Context, err error, _ bool) error {
+	command := "cordee"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != command {
+		command += " " + c.Command.FullName()
+	}
+	return misuse{fmt.Errorf("%w: see `%s --help`", err, command)}
+}
+
 // setUsageErrors makes a wrong flag of any command a misuse.
 func setUsageErrors(commands []*cli.Command) {
 	for _, c := range commands {
-		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return misuse{err} }
+		c.OnUsageError = usageError
 		setUsageErrors(c.Subcommands)
 	}
 }

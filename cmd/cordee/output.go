@@ -9,6 +9,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// printedJSON marks in App.Metadata that the object of --json is out.
+const printedJSON = "printed-json"
+
+// printLast prints v as the object that --json promises, once.
+func printLast(c *cli.Context, v any) error {
+	c.App.Metadata[printedJSON] = true
+	return printJSON(c.App.Writer, v)
+}
+
 // printJSON writes v as one line.
 func printJSON(w io.Writer, v any) error {
 	b, err := json.Marshal(v)
@@ -22,7 +31,7 @@ func printJSON(w io.Writer, v any) error {
 // emit prints v as JSON where --json is set, else lets text print.
 func emit(c *cli.Context, v any, text func(io.Writer)) error {
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, v)
+		return printLast(c, v)
 	}
 	text(c.App.Writer)
 	return nil

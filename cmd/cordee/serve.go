@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -37,6 +36,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "log", Value: "auto", Usage: "`FORM` of the log on stderr: json, console, or auto (console on a terminal)"},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
 			&cli.BoolFlag{Name: "json", Usage: "print a summary object as the last line at the end"},
+			&cli.BoolFlag{Name: "tolerate-damage", Usage: "mine on beside a damaged journal instead of refusing to start; what is damaged stays as it is"},
 		},
 		Before: noArgs,
 		Action: func(c *cli.Context) error {
@@ -49,17 +49,32 @@ func serveCommand() *cli.Command {
 				return misuse{err}
 			}
 			defer closeLog()
-			p, err := build(c.Context, cfg, log)
+			// From here on: a reload asked for while the pool starts must not kill it.
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP)
+			defer signal.Stop(hup)
+			p, err := build(c.Context, cfg, log, c.Bool("tolerate-damage"))
 			if err != nil {
 				return err
 			}
-			err = p.run(c.Context)
-			if c.Bool("json") {
-				return errors.Join(err, printJSON(c.App.Writer, p.Status()))
+			err = p.run(c.Context, hup)
+			if !c.Bool("json") {
+				return err
 			}
-			return err
+			s := serveSummary{OK: err == nil, Status: p.Status()}
+			if err != nil {
+				s.Problem = err.Error()
+			}
+			return errors.Join(err, printLast(c, s))
 		},
 	}
+}
+
+// serveSummary is the last line of `cordee serve --json`.
+type serveSummary struct {
+	OK      bool   `json:"ok"`
+	Problem string `json:"problem,omitempty"`
+	web.Status
 }
 
 // logBuffer is how many lines wait for a slow log writer; beyond it lines are
@@ -87,7 +102,8 @@ func openLog(w io.Writer, form, level string) (zerolog.Logger, func(), error) {
 	}
 	zerolog.TimeFieldFormat = time.RFC3339Nano
 	dropped := w
-	d := diode.NewWriter(w, logBuffer, 0, func(missed int) {
+	// The diode closes what it can, and errors still have to be told on stderr.
+	d := diode.NewWriter(struct{ io.Writer }{w}, logBuffer, 0, func(missed int) {
 		fmt.Fprintf(dropped, `{"level":"warn","event":"log.dropped","lines":%d}`+"\n", missed)
 	})
 	return zerolog.New(d).Level(lvl).With().Timestamp().Logger(), func() { _ = d.Close() }, nil
@@ -107,7 +123,7 @@ type process struct {
 
 // build opens what the pool stands on, in the order in which a mistake is
 // cheapest: files, then the journal, then the node, then the ports.
-func build(ctx context.Context, cfg *config.Config, log zerolog.Logger) (_ *process, err error) {
+func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate bool) (_ *process, err error) {
 	p := &process{cfg: cfg, log: log}
 	defer func() {
 		if err != nil {
@@ -132,14 +148,13 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger) (_ *proc
 		Dir: cfg.Journal.Dir, Edge: cfg.Edge.ID, Prefix: cfg.Edge.Prefix,
 		Genesis: *cfg.Network.Params.GenesisHash, Program: v.Version + " " + v.Commit,
 		SegmentSize: cfg.Journal.SegmentSize, MinGap: cfg.Journal.MinGap, Ack: ack,
+		TolerateDamage: tolerate,
 	})
 	if err != nil {
-		return nil, err
+		return nil, journalAdvice(err)
 	}
 	p.journal = j
-	log.Info().Str("event", "journal.recover").Uint32("epoch", recovery.Epoch).Bool("sealed", recovery.Sealed).
-		Uint64("last_seq", recovery.LastSeq).Int64("cut_bytes", recovery.CutBytes).
-		Int("candidates", len(recovery.Candidates)).Dur("took_ms", recovery.Took).Msg("journal open")
+	logRecovery(log, recovery)
 
 	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
 	for _, n := range cfg.Nodes {
@@ -175,49 +190,14 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger) (_ *proc
 		return nil, err
 	}
 	if p.web, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Web.Address); err != nil {
-		return nil, fmt.Errorf("[web] address %s: %w", cfg.Web.Address, err)
+		return nil, portAdvice("[web]", cfg.Web.Address, err)
 	}
 	p.control, err = listenControl(ctx, filepath.Join(cfg.DataDir, socketName))
 	return p, err
 }
 
-// listen opens every [[listener]], or none.
-func listen(ctx context.Context, cfg *config.Config) ([]net.Listener, error) {
-	var open []net.Listener
-	for _, l := range cfg.Listeners {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-		if err != nil {
-			for _, o := range open {
-				_ = o.Close() // the error to tell is the one above
-			}
-			return nil, fmt.Errorf("[[listener]] address %s: %w", l.Address, err)
-		}
-		open = append(open, ln)
-	}
-	return open, nil
-}
-
-// listenControl opens the operator's socket, readable by its owner only. The
-// journal's lock already proved that no other process owns this directory, so
-// a socket left by a crash is ours to replace.
-func listenControl(ctx context.Context, path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	old := syscall.Umask(0o177)
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
-	syscall.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	return ln, nil
-}
-
 // run serves until ctx ends, then drains and seals the journal.
-func (p *process) run(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPages()
 	go p.reload(pages, hup)
@@ -259,7 +239,7 @@ func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 			return
 		case <-hup:
 			if err := p.register.Reload(p.cfg.MembersPath); err != nil {
-				p.log.Error().Str("event", "config.reload").Err(err).Msg("the members' file was refused; the old one stays in force")
+				p.log.Error().Str("event", "config.refused").Err(err).Msg("the members' file was refused; the old one stays in force")
 				continue
 			}
 			p.log.Info().Str("event", "config.reload").Int("members", len(p.register.Members())).Msg("members reloaded")

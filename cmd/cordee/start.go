@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"cordee/internal/config"
+	"cordee/internal/journal"
+)
+
+// maxSocketPath is what sun_path of a Unix socket takes everywhere: 104 bytes
+// with the zero on BSD and macOS, 108 on Linux.
+const maxSocketPath = 103
+
+// journalAdvice adds to an error of journal.Open what an operator can do.
+func journalAdvice(err error) error {
+	if errors.Is(err, journal.ErrDamaged) {
+		return fmt.Errorf("%w\nnothing was changed: keep a copy, look with `cordee journal verify`, and start with --tolerate-damage to mine on beside it", err)
+	}
+	return err
+}
+
+// logRecovery says what the journal's start found. Damage that was tolerated is
+// told range by range: somebody has to look at it.
+func logRecovery(log zerolog.Logger, r *journal.Recovery) {
+	log.Info().Str("event", "journal.recover").Uint32("epoch", r.Epoch).Bool("sealed", r.Sealed).
+		Uint64("last_seq", r.LastSeq).Int64("cut_bytes", r.CutBytes).
+		Int("candidates", len(r.Candidates)).Dur("took_ms", r.Took).Msg("journal open")
+	if r.CutBytes > 0 {
+		log.Warn().Str("event", "journal.cut").Str("file", r.CutFile).Int64("bytes", r.CutBytes).
+			Msg("the last run ended in the middle of a commit: its torn end was cut, nobody was answered for it")
+	}
+	for _, d := range r.Damage {
+		log.Error().Str("event", "journal.damaged").Str("file", d.File).Int64("from", d.From).Int64("to", d.To).
+			Str("why", d.Why).Uint64("first_seq", d.FirstSeq).Uint64("last_seq", d.LastSeq).
+			Msg("damage is tolerated (--tolerate-damage): rigs mine, but no money may be counted from this journal until it is understood")
+	}
+	for _, path := range r.BadCandidates {
+		log.Error().Str("event", "block.bad_file").Str("file", path).
+			Msg("a candidate of the last run cannot be read, so its block is not submitted again: look at it now")
+	}
+}
+
+// portAdvice names the key and the address that could not be opened, and what
+// can be done.
+func portAdvice(key, address string, err error) error {
+	advice := "check that the address is one of this machine"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		advice = "another program listens there; stop it or choose another port"
+	case errors.Is(err, fs.ErrPermission):
+		advice = "ports below 1024 need a privilege; choose a higher one"
+	}
+	return fmt.Errorf("%s address %q: %w: %s", key, address, err, advice)
+}
+
+// listen opens every [[listener]], or none.
+func listen(ctx context.Context, cfg *config.Config) ([]net.Listener, error) {
+	var open []net.Listener
+	for _, l := range cfg.Listeners {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			for _, o := range open {
+				_ = o.Close() // the error to tell is the one above
+			}
+			return nil, portAdvice("[[listener]]", l.Address, err)
+		}
+		open = append(open, ln)
+	}
+	return open, nil
+}
+
+// listenControl opens the operator's socket, readable by its owner only. The
+// journal's lock already proved that no other process owns this directory, so
+// a socket left by a crash is ours to replace.
+func listenControl(ctx context.Context, path string) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("control socket: %s has %d bytes, a socket's name may have %d: choose a shorter data_dir", path, len(path), maxSocketPath)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	old := syscall.Umask(0o177)
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return ln, nil
+}
