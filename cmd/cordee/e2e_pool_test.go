@@ -37,10 +37,11 @@ type poolOptions struct {
 // testPool is one configured pool: start it, ask it, stop it, start it again.
 type testPool struct {
 	t       *testing.T
-	dir     string // holds cordee.toml, members.toml, cordee.log and pool/ (data_dir)
-	config  string // path of cordee.toml
-	stratum string // host:port
-	web     string // host:port
+	dir     string   // holds cordee.toml, members.toml, cordee.log and pool/ (data_dir)
+	config  string   // path of cordee.toml
+	stratum string   // host:port
+	web     string   // host:port
+	flags   []string // more flags of serve
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the child has ended
 	waitErr error         // of the child; read after exited
@@ -131,7 +132,7 @@ func (p *testPool) launch() {
 		p.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.CommandContext(context.Background(), "cordee", "serve", "--config", p.config, "--log", "json")
+	cmd := exec.CommandContext(context.Background(), "cordee", append([]string{"serve", "--config", p.config, "--log", "json"}, p.flags...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
