@@ -165,11 +165,11 @@ func TestKilledWhileMining(t *testing.T) {
 	n := realNode(t)
 	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 200_000, hashesPerShare: 2_000})
 	heard := newPromises()
-	_, stop := p.mine(6, 80_000, heard.on)
+	_, stop := p.mine(12, 40_000, heard.on)
 	for range kills {
 		heard.more(t, 10)
 		var left atomic.Int64
-		left.Store(1 + rand.Int64N(60))
+		left.Store(1 + rand.Int64N(30))
 		pid := p.cmd.Process.Pid
 		shoot := func() {
 			if left.Add(-1) == 0 {
@@ -192,7 +192,9 @@ func TestKilledWhileMining(t *testing.T) {
 	stop()
 	eventually(t, 20*time.Second, "every candidate at the node", func() error {
 		for _, hash := range p.candidates() {
-			if err := rpc(t.Context(), n, nil, "getblockheader", hash); err != nil {
+			err := rpc(t.Context(), n, nil, "getblockheader", hash)
+			// What btcd says of a block that it has on a side branch.
+			if err != nil && !strings.Contains(err.Error(), "is not in the main chain") {
 				return fmt.Errorf("%s: %w", hash, err)
 			}
 		}
