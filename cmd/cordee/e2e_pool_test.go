@@ -51,12 +51,18 @@ type testPool struct {
 func newPool(t *testing.T, o poolOptions) *testPool {
 	t.Helper()
 	ports := freeAddrs(t, 2)
-	p := &testPool{t: t, dir: t.TempDir(), stratum: ports[0], web: ports[1]}
+	// Not t.TempDir: with the test's name in it the path of the control socket
+	// grows past the 104 bytes that some systems allow.
+	dir, err := os.MkdirTemp("", "cordee")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	p := &testPool{t: t, dir: dir, stratum: ports[0], web: ports[1]}
 	if o.hashesPerShare == 0 {
 		o.hashesPerShare = max(o.hashesPerBlock/16, 1000)
 	}
 	first := o.nodes[0]
-	var err error
 	p.config, err = demoSetup{
 		dir: p.dir, url: first.URL, cookie: first.Cookie, user: first.User, password: first.PasswordFile, zmq: first.ZMQ,
 		stratum: p.stratum, web: p.web,
@@ -73,6 +79,16 @@ func newPool(t *testing.T, o poolOptions) *testPool {
 	text = o.top + "\n" + text
 	if o.network != "" {
 		text = strings.Replace(text, `network = "regtest"`, "network = "+strconv.Quote(o.network), 1)
+		text = strings.ReplaceAll(text, demoTreasury, testTreasury)
+		text = strings.Replace(text, "\nmin_difficulty", "\n# min_difficulty", 1) // the network has its own
+		members := filepath.Join(p.dir, "members.toml")
+		b, err := os.ReadFile(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(members, bytes.ReplaceAll(b, []byte(demoTreasury), []byte(testTreasury)), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if o.hashesPerBlock == 0 {
 		text = strings.Replace(text, "regtest_difficulty", "# regtest_difficulty", 1)

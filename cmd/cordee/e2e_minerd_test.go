@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cordee/internal/sandbox"
+	"cordee/pool"
+)
+
+// output collects what a child says while it runs.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// startMinerd runs the minerd (cpuminer) that CORDEE_MINERD names on the pool
+// with one thread until stop, which returns all that it said.
+func startMinerd(t *testing.T, p *testPool, user string) (stop func() string) {
+	t.Helper()
+	out := new(output)
+	cmd := exec.CommandContext(context.Background(), os.Getenv("CORDEE_MINERD"),
+		"--algo=sha256d", "--url=stratum+tcp://"+p.stratum, "--userpass="+user+":x", "--threads=1", "--retry-pause=1", "--debug", "--protocol-dump")
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is killed, and says so
+		close(ended)
+	}()
+	stop = func() string {
+		_ = cmd.Process.Kill()
+		<-ended
+		return out.String()
+	}
+	t.Cleanup(func() {
+		said := stop()
+		if t.Failed() {
+			t.Logf("the end of what minerd said:\n%s", said[max(0, len(said)-4000):])
+		}
+	})
+	return stop
+}
+
+func needMinerd(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CORDEE_MINERD") == "" {
+		t.Skip("CORDEE_MINERD names no minerd of cpuminer: nothing to mine with")
+	}
+}
+
+// TestMinerd: a miner that nobody here wrote finds blocks on regtest.
+func TestMinerd(t *testing.T) {
+	needMinerd(t)
+	n := realNode(t)
+	// Some 2 to 5 million hashes a second: a block takes seconds.
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 8e6, hashesPerShare: 1e6})
+	minerdMines(t, n, p)
+}
+
+// TestMinerdOnSignet: the same on a signet of one's own, whose blocks carry
+// BIP325's rule and a real difficulty.
+func TestMinerdOnSignet(t *testing.T) {
+	needMinerd(t)
+	if os.Getenv("CORDEE_BITCOIND") == "" {
+		t.Skip("CORDEE_BITCOIND names no Bitcoin Core: btcd cannot run a signet of one's own")
+	}
+	n := realNode(t, func(o *sandbox.NodeOptions) {
+		o.Chain, o.SignetChallenge, o.MiningAddress = "signet", "51", "" // OP_TRUE: everybody may sign
+	})
+	p := startPool(t, poolOptions{
+		nodes: []*sandbox.Node{n}, network: "signet", top: `signet_challenge = "51"`,
+		hashesPerShare: 1 << 22, // the smallest difficulty there is; a block has 4.8 million hashes
+	})
+	minerdMines(t, n, p)
+}
+
+// minerdMines runs minerd until three blocks are on n's chain and checks what
+// both sides say.
+func minerdMines(t *testing.T, n *sandbox.Node, p *testPool) {
+	t.Helper()
+	const want = 3
+	stop := startMinerd(t, p, "jura.dole.cpu")
+	eventually(t, 2*time.Minute, "minerd's blocks", func() error {
+		_, height, err := n.Tip(t.Context())
+		active := 0
+		for _, b := range p.blocks() {
+			if b.State == pool.BlockActive {
+				active++
+			}
+		}
+		if err == nil && active < want {
+			err = fmt.Errorf("%d of our blocks on the chain, its height is %d", active, height)
+		}
+		return err
+	})
+	rigs := p.status()
+	said := stop()
+	for _, b := range p.blocks() {
+		if b.State != pool.BlockActive {
+			continue
+		}
+		if at, err := hashAt(t.Context(), n, b.Height); err != nil || at != b.Hash {
+			t.Errorf("height %d is %s (%v), ours is %s", b.Height, at, err, b.Hash)
+		}
+		checkOurBlock(t, n, &b)
+	}
+	for name, count := range rigs.Shares {
+		if count > 0 && name != pool.Accepted.Name() && name != "uncredited" && name != pool.Stale.Name() {
+			t.Errorf("the pool answered %s %d times", name, count)
+		}
+	}
+	accepted, err := minerdAnswers(said)
+	if err != nil {
+		t.Error(err)
+	}
+	if accepted < want {
+		t.Errorf("minerd heard %d times true, and found %d blocks", accepted, want)
+	}
+	t.Logf("%s on %s: minerd heard %d times true; the pool counted %v", n.Kind, n.Chain, accepted, rigs.Shares)
+	p.stop()
+	p.verify()
+}
+
+// minerdAnswers reads what minerd printed of the protocol: how many submits
+// were answered true, and an error where one was refused as anything but stale.
+func minerdAnswers(said string) (accepted int, err error) {
+	submits := map[string]bool{} // by id
+	for line := range strings.Lines(said) {
+		_, text, ok := strings.Cut(line, "> ")
+		sent := ok && strings.Contains(text, `"mining.submit"`)
+		if !ok {
+			_, text, ok = strings.Cut(line, "< ")
+		}
+		if !ok || !strings.HasPrefix(text, "{") {
+			continue
+		}
+		var m struct {
+			ID     json.RawMessage   `json:"id"`
+			Method string            `json:"method"`
+			Result json.RawMessage   `json:"result"`
+			Error  []json.RawMessage `json:"error"`
+		}
+		if jerr := json.Unmarshal([]byte(text), &m); jerr != nil {
+			err = errors.Join(err, fmt.Errorf("minerd printed %q: %w", text, jerr))
+			continue
+		}
+		switch {
+		case sent:
+			submits[string(m.ID)] = true
+		case m.Method != "" || !submits[string(m.ID)]:
+		case string(m.Result) == "true":
+			accepted++
+		case len(m.Error) < 1 || string(m.Error[0]) != fmt.Sprint(pool.Stale.Code()):
+			err = errors.Join(err, fmt.Errorf("a submit of minerd was answered %s", text))
+		}
+	}
+	return accepted, err
+}
