@@ -266,6 +266,8 @@ func (d *theDemo) watch(ctx, life context.Context, want int, limit time.Duration
 			return nil
 		case <-give:
 			return fmt.Errorf("demo: gave up after %s", limit)
+		case <-d.node.Done():
+			return fmt.Errorf("demo: the node stopped; the end of its log:\n%s", d.node.Tail())
 		case err := <-d.exited:
 			d.exited <- err
 			return fmt.Errorf("demo: the pool stopped (%w); the end of its log:\n%s", err, tail(filepath.Join(d.dir, "cordee.log"), 2000))
