@@ -45,6 +45,53 @@ func TestSubmitWaitsForTheDisk(t *testing.T) {
 	})
 }
 
+// Where the journal acknowledges what is written, a share waits for write(2)
+// alone.
+func TestSubmitWithAckWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, t.TempDir(), nil)
+		if err := k.journal.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		k.journal, _, err = journal.Open(journal.Config{
+			Dir: k.dir, Edge: 1, Prefix: 1, Genesis: *k.edge.cfg.Network.Params.GenesisHash, Program: "test",
+			SegmentSize: 1 << 20, FS: k.disk, Ack: journal.Written,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.edge.cfg.Log = k.journal
+		syncs, writes := make(chan struct{}), make(chan struct{})
+		k.disk.fail(func(op, name string) error {
+			switch {
+			case !strings.HasPrefix(name, "seg-"):
+			case op == "sync":
+				<-syncs
+			case op == "write":
+				<-writes
+			}
+			return nil
+		})
+		b := batch(new(pool.Seen), easy, submission(work(t, template(t, 101, 1, noBlocks, 50e8), 1, 1), 5))
+		answered := false
+		go func() { k.edge.Submit(b); answered = true }()
+		synctest.Wait()
+		if answered {
+			t.Error("answered before write(2)")
+		}
+		close(writes)
+		synctest.Wait()
+		if !answered || b.Verdicts[0].Reject != pool.Accepted || len(records[journal.Share](k)) != 1 {
+			t.Errorf("answered %v, %+v", answered, b.Verdicts)
+		}
+		close(syncs)
+		if err := k.journal.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What the journal says of a share: the member of the coinbase and never that
 // of the name, seq only with a credit, a rig number only with an acceptance.
 func TestSubmitRecords(t *testing.T) {
