@@ -132,7 +132,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
-// A drain that ran out of time is an error, as is a node that ends by itself.
+// A node that ends by itself is an error, as is a port that is gone.
 func TestRunSaysWhatWentWrong(t *testing.T) {
 	k := newKit(t, t.TempDir(), nil)
 	defer k.journal.Close() //nolint:errcheck // of no matter here
@@ -152,6 +152,53 @@ func TestRunSaysWhatWentWrong(t *testing.T) {
 	defer k.journal.Close() //nolint:errcheck // of no matter here
 	if err := k.edge.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// A drain that ran out of time, here because a disk hangs with a share on it, is
+// an error and ends all the same.
+func TestDrainOutOfTime(t *testing.T) {
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newKit(t, t.TempDir(), func(c *Config) {
+		c.Listeners, c.DrainTimeout = []net.Listener{ln}, 100*time.Millisecond
+		c.Stratum.StartDifficulty, c.Stratum.MinDifficulty = 1<<19, 1<<19
+		c.Stratum.Limits.DrainGrace = 10 * time.Millisecond
+	})
+	k.edge.jobs.out = k.edge.server
+	hangs, open := make(chan struct{}, 1), make(chan struct{})
+	k.disk.fail(func(op, name string) error {
+		if op == "sync" && strings.HasPrefix(name, "seg-") && k.edge.shares.Load() > 0 { // no job, a second share
+			poke(hangs)
+			<-open
+		}
+		return nil
+	})
+	f, err := fleet.New(fleet.Config{Addr: ln.Addr().String(), Rigs: []fleet.Rig{{User: "alice.barn.one", Hashrate: 500_000}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stopRigs := context.WithTimeout(t.Context(), 20*time.Second)
+	var rigs sync.WaitGroup
+	rigs.Go(func() { _ = f.Run(ctx) }) // it returns nil, always
+	k.run()
+	k.node.updates <- bitcoind.Update{Template: template(t, 101, 1, noBlocks, 50e8), Tip: 1}
+	select {
+	case <-hangs:
+	case <-ctx.Done():
+		t.Error("no share in 20 s")
+	}
+	k.stop()
+	if err := <-k.ended; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run: %v", err)
+	}
+	close(open)
+	stopRigs()
+	rigs.Wait()
+	if err := k.journal.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
