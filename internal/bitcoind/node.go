@@ -56,6 +56,7 @@ type node struct {
 	templateAt  time.Time
 	longpolling bool
 	zmq         zmqHealth
+	took        []chainhash.Hash // our last blocks that the node took, oldest first
 }
 
 // zmqHealth is what is known of the node's publisher.

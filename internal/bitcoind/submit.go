@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,6 +87,11 @@ func (n *node) submitBlock(ctx context.Context, req request, hash chainhash.Hash
 		n.precious(ctx, hash)
 	}
 	r.Accepted = r.Err == nil && (r.Answer == "" || r.Answer == "duplicate")
+	if r.Accepted {
+		n.mu.Lock()
+		n.took = append(n.took[max(0, len(n.took)+1-tookMemory):], hash)
+		n.mu.Unlock()
+	}
 	r.Took = time.Since(began)
 	return r
 }
@@ -120,16 +126,24 @@ func verdict(result json.RawMessage) (string, error) {
 	return reason, nil
 }
 
-// precious asks the node to prefer our block among those of its height.
+// tookMemory is how many blocks of ours a node is remembered to have taken.
+const tookMemory = 16
+
+// precious asks the node to prefer our block among those of its height, unless
+// the one it mines on now is ours too: the network heard of that one first.
 func (n *node) precious(ctx context.Context, hash chainhash.Hash) {
 	n.mu.Lock()
-	can := n.caps.Precious
+	can, took := n.caps.Precious, slices.Clone(n.took)
 	n.mu.Unlock()
 	if !can {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.SubmitTimeout)
 	defer cancel()
+	var best hashHex
+	if err := n.submit.call(ctx, newRequest("getbestblockhash"), &best); err == nil && slices.Contains(took, best.Hash) {
+		return
+	}
 	if err := n.submit.call(ctx, newRequest("preciousblock", hash.String()), nil); err != nil {
 		n.log.Warn().Str("event", "block.precious").Stringer("hash", hash).Err(err).Msg("the node did not take our block as the preferred one of its height")
 	}
