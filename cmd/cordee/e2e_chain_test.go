@@ -238,6 +238,26 @@ func TestSameHeight(t *testing.T) {
 	r.mineBlock(p, best)
 }
 
+// TestOwnBlocksAtOneHeight: the second of two blocks of ours is no reason to
+// leave the first, which the network heard of before.
+func TestOwnBlocksAtOneHeight(t *testing.T) {
+	t.Parallel()
+	n := realNode(t)
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: easy})
+	r := p.dialRig("jura.dole.raw")
+	tip, _ := tipOf(t, n)
+	old := r.jobOn(tip)
+	first := r.mineBlock(p, tip)
+	r.jobOn(first)
+	second := r.solve(&old, blockTarget(t, easy))
+	if a := r.submit(&second); a.Code != pool.Stale.Code() {
+		t.Errorf("code %d %s", a.Code, a.Text)
+	}
+	awaitState(t, p, second.Hash.String(), pool.BlockOrphaned)
+	awaitState(t, p, first, pool.BlockActive)
+	r.mineBlock(p, first)
+}
+
 // extend mines count empty blocks on our block s and hands them to the node.
 func extend(t *testing.T, n *sandbox.Node, s *rawShare, height int32, count int) []string {
 	t.Helper()
