@@ -18,7 +18,7 @@ func journalCommand() *cli.Command {
 		Usage: "look at the journal's files; no running pool is needed or disturbed",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return noCommand(c.Command.Subcommands, c.Args().First(), "cordee journal --help")
+				return noCommand(c.Args().First(), "cordee journal --help")
 			}
 			return cli.ShowSubcommandHelp(c)
 		},

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		CommandNotFound:        func(_ *cli.Context, name string) { unknownTopic = name },
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return noCommand(c.App.Commands, c.Args().First(), "cordee help")
+				return noCommand(c.Args().First(), "cordee help")
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -64,10 +64,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Metadata: map[string]any{},
 	}
+	app.Setup() // adds the help command, whose flags are ours too
 	setUsageErrors(app.Commands)
 	err := app.RunContext(ctx, args)
 	if err == nil && unknownTopic != "" {
-		err = noCommand(app.Commands, unknownTopic, "cordee help")
+		err = noCommand(unknownTopic, "cordee help")
 	}
 	if err == nil {
 		return 0
@@ -99,22 +100,15 @@ func asksJSON(args []string) bool {
 	})
 }
 
-// noCommand is the misuse of naming a command that is not among commands.
-func noCommand(commands []*cli.Command, name, help string) error {
-	if near := cli.SuggestCommand(commands, name); near != "" {
-		return misuse{fmt.Errorf("there is no command %q, did you mean %q? See `%s`", name, near, help)}
-	}
+// noCommand is the misuse of a command that does not exist.
+func noCommand(name, help string) error {
 	return misuse{fmt.Errorf("there is no command %q: see `%s`", name, help)}
 }
 
 // usageError makes a flag that is unknown or malformed a misuse, and says where
 // the right ones are listed.
 func usageError(c *cli.Context, err error, _ bool) error {
-	command := "cordee"
-	if c.Command != nil && c.Command.Name != "" && c.Command.Name != command {
-		command += " " + c.Command.FullName()
-	}
-	return misuse{fmt.Errorf("%w: see `%s --help`", err, command)}
+	return misuse{fmt.Errorf("%w: see `%s --help`", err, c.Command.HelpName)}
 }
 
 // setUsageErrors makes a wrong flag of any command a misuse.

@@ -178,12 +178,12 @@ func (c *credentials) read() (user, password string, err error) {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return "", "", fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		return "", "", credentialError{err}
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, 4096))
 	if err != nil {
-		return "", "", fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		return "", "", credentialError{err}
 	}
 	secret := strings.TrimRight(string(b), "\r\n")
 	if c.cookie == "" {

@@ -40,6 +40,21 @@ var (
 	ErrTemplateVersion = errors.New("template demands version bits that rigs may roll")
 )
 
+// credentialError is credentials that cannot be read. It matches
+// ErrUnauthorized: the node would answer nothing else.
+type credentialError struct{ cause error }
+
+// Error says which file, and the two likely reasons.
+func (e credentialError) Error() string {
+	return fmt.Sprintf("credentials cannot be read: %v (is the node running, and is this its cookie, or the password_file?)", e.cause)
+}
+
+// Is makes it ErrUnauthorized.
+func (credentialError) Is(target error) bool { return target == ErrUnauthorized }
+
+// Unwrap returns what the file system said.
+func (e credentialError) Unwrap() error { return e.cause }
+
 // RPCError is an error object of JSON-RPC, from the node.
 type RPCError struct {
 	Code    int    `json:"code"`
