@@ -2,7 +2,6 @@ package pool
 
 import (
 	"errors"
-	"time"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
 )
@@ -53,9 +52,9 @@ type Block struct {
 	Hash          chainhash.Hash
 	Height        int32
 	State         BlockState
-	Worker        string // full name of the rig that found it
-	Value         int64  // sats of its coinbase
-	Found         time.Time
+	Worker        string            // full name of the rig that found it
+	Value         int64             // sats of its coinbase
+	Found         int64             // Unix milliseconds
 	Confirmations int64             // as last seen; 0 until active
 	Answers       map[string]string // node name to its answer
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"cordee/internal/web"
 	"cordee/pool"
 )
@@ -67,7 +69,7 @@ func (p *process) Blocks() web.Blocks {
 	for _, b := range p.edge.Blocks() {
 		out.Blocks = append(out.Blocks, web.Block{
 			Hash: b.Hash.String(), Height: b.Height, State: b.State, Confirmations: b.Confirmations,
-			Value: b.Value, Worker: b.Worker, Found: b.Found, Answers: b.Answers,
+			Value: b.Value, Worker: b.Worker, Found: time.UnixMilli(b.Found), Answers: b.Answers,
 		})
 	}
 	return out

@@ -87,7 +87,7 @@ func (b *blocks) found(s *pool.Submission, h *pool.Hashed, worker string) {
 	t, now := s.Work.Template, b.e.now()
 	c := &candidate{
 		Block: pool.Block{
-			Hash: h.Hash, Height: t.Height, Worker: worker, Value: t.Value, Found: now,
+			Hash: h.Hash, Height: t.Height, Worker: worker, Value: t.Value, Found: now.UnixMilli(),
 			Answers: map[string]string{},
 		},
 		stored: journal.Candidate{
@@ -147,7 +147,7 @@ func (b *blocks) resubmit(life context.Context, rec *journal.Recovery) {
 		}
 		c := &candidate{
 			Block: pool.Block{
-				Hash: stored.Hash, Height: stored.Height, Value: t.Value, Found: stored.When,
+				Hash: stored.Hash, Height: stored.Height, Value: t.Value, Found: stored.When.UnixMilli(),
 				Answers: map[string]string{},
 			},
 			stored: stored, template: t, written: make(chan struct{}),
