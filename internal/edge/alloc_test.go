@@ -56,8 +56,9 @@ func shares(t *testing.T, k *kit) func() {
 		b.Reset(memory)
 		b.Add(submission(w, nonce), easy)
 		k.edge.Submit(b)
-		if b.Verdicts[0] != (pool.Verdict{Credit: 1}) {
-			t.Fatalf("nonce %d: %+v", nonce, b.Verdicts[0])
+		// One hash in 65536 misses even the easiest target.
+		if v := b.Verdicts[0]; v != (pool.Verdict{Credit: 1}) && v.Reject != pool.LowDifficulty {
+			t.Fatalf("nonce %d: %+v", nonce, v)
 		}
 	}
 }

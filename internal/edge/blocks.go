@@ -138,6 +138,7 @@ func (b *blocks) resubmit(life context.Context, rec *journal.Recovery) {
 		b.e.log.Error().Str("event", "block.bad_file").Str("file", path).
 			Msg("a candidate's file is damaged and cannot be submitted: it may be a block, look at it now")
 	}
+	b.remember(rec.Settled)
 	for _, stored := range rec.Candidates {
 		t, err := b.e.cfg.Log.Template(stored.TemplateID)
 		if err != nil {
@@ -259,7 +260,7 @@ func (b *blocks) submit(c *candidate, block []byte) {
 	if refused {
 		b.e.log.Error().Str("event", "block.refused").Stringer("hash", c.Hash).Int32("height", c.Height).Str("answer", t.why).
 			Msg("every node refused the block; its bytes are kept in the candidates folder: look at it now")
-		b.done(c, "refused: "+t.why)
+		b.done(c, refusedResult+t.why)
 	}
 }
 

@@ -84,7 +84,7 @@ func (b *blocks) follow(ctx context.Context) {
 func (b *blocks) miss(c *candidate) {
 	b.mu.Lock()
 	c.missed++
-	again := c.missed >= maxMissed && !c.busy && c.State != pool.BlockCandidate
+	again := c.missed >= maxMissed && !c.busy && c.State != pool.BlockCandidate && c.template != nil
 	if again {
 		c.State, c.Confirmations, c.missed = pool.BlockCandidate, 0, 0
 	}

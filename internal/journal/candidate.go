@@ -30,6 +30,12 @@ type Candidate struct {
 	When       time.Time // to the millisecond
 }
 
+// Settled is a candidate whose result is known, as CandidateDone was told it.
+type Settled struct {
+	Candidate
+	Result string
+}
+
 // Block returns the full block in wire form; t is the template with c's
 // TemplateID.
 func (c Candidate) Block(t *pool.Template) []byte { return t.Block(&c.Header, c.Coinbase) }
@@ -84,9 +90,7 @@ func (s *files) loadCandidates(rec *Recovery) error {
 		}
 		// A result that does not hold counts as none: submitting twice is
 		// harmless.
-		if _, err := s.load(s.candidateName(h, resultExt), resultMagic); err == nil {
-			continue
-		}
+		result, noResult := s.load(s.candidateName(h, resultExt), resultMagic)
 		path := filepath.Join(s.candidates, n)
 		b, err := s.load(path, candidateMagic)
 		var c Candidate
@@ -103,10 +107,15 @@ func (s *files) loadCandidates(rec *Recovery) error {
 		if err != nil {
 			return err
 		}
+		if noResult == nil {
+			rec.Settled = append(rec.Settled, Settled{c, string(result)})
+			continue
+		}
 		s.cited[h] = c.TemplateID
 		rec.Candidates = append(rec.Candidates, c)
 	}
 	slices.SortStableFunc(rec.Candidates, func(a, b Candidate) int { return a.When.Compare(b.When) })
+	slices.SortStableFunc(rec.Settled, func(a, b Settled) int { return a.When.Compare(b.When) })
 	return nil
 }
 

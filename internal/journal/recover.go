@@ -30,6 +30,8 @@ type Recovery struct {
 	CutBytes    int64  // torn tail that was dropped: nobody was answered for it
 	CutFile     string // of it
 	Candidates  []Candidate
+	// Settled are those with a final result, oldest first.
+	Settled []Settled
 	// BadCandidates are candidate files that do not hold, by path.
 	BadCandidates []string
 	Blocks        []BlockRecord  // all block events of retained segments
