@@ -55,6 +55,9 @@ func serveCommand() *cli.Command {
 			defer signal.Stop(hup)
 			p, err := build(c.Context, cfg, log, c.Bool("tolerate-damage"))
 			if err != nil {
+				if c.Context.Err() != nil {
+					log.Info().Str("event", "shutdown.early").Err(err).Msg("asked to stop before the pool served: nothing is lost")
+				}
 				return err
 			}
 			err = p.run(c.Context, hup)
@@ -118,11 +121,13 @@ type process struct {
 	nodes    *bitcoind.Cluster
 	edge     *edge.Edge
 	web      net.Listener
+	rigs     []net.Listener
 	control  net.Listener
 }
 
 // build opens what the pool stands on, in the order in which a mistake is
-// cheapest: files, then the journal, then the node, then the ports.
+// cheapest: files, then the node, then the ports, and the journal last, because
+// an epoch begun there belongs to its chain for ever.
 func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate bool) (_ *process, err error) {
 	p := &process{cfg: cfg, log: log}
 	defer func() {
@@ -137,6 +142,29 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	p.register = register.New(members)
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+
+	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
+	for _, n := range cfg.Nodes {
+		nodes = append(nodes, bitcoind.NodeConfig{
+			Name: n.Name, URL: n.URL, Cookie: n.Cookie, User: n.User, PasswordFile: n.PasswordFile, ZMQ: n.ZMQ,
+		})
+	}
+	p.nodes, err = bitcoind.New(bitcoind.Config{
+		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.nodes.Check(ctx); err != nil {
+		return nil, err
+	}
+
+	if p.rigs, err = listen(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if p.web, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Web.Address); err != nil {
+		return nil, portAdvice("[web]", cfg.Web.Address, err)
 	}
 
 	ack := journal.Durable
@@ -156,26 +184,6 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	p.journal = j
 	logRecovery(log, recovery)
 
-	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
-	for _, n := range cfg.Nodes {
-		nodes = append(nodes, bitcoind.NodeConfig{
-			Name: n.Name, URL: n.URL, Cookie: n.Cookie, User: n.User, PasswordFile: n.PasswordFile, ZMQ: n.ZMQ,
-		})
-	}
-	p.nodes, err = bitcoind.New(bitcoind.Config{
-		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := p.nodes.Check(ctx); err != nil {
-		return nil, err
-	}
-
-	listeners, err := listen(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
 	first := cfg.Listeners[0]
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
@@ -184,13 +192,10 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 			Network: cfg.Network, Prefix: cfg.Edge.Prefix, Log: log,
 			StartDifficulty: first.Start, MinDifficulty: first.Min, SharesPerMinute: float64(first.SharesPerMinute),
 		},
-		Listeners: listeners, Tag: cfg.Tag, Logger: log,
+		Listeners: p.rigs, Tag: cfg.Tag, Logger: log,
 	})
 	if err != nil {
 		return nil, err
-	}
-	if p.web, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Web.Address); err != nil {
-		return nil, portAdvice("[web]", cfg.Web.Address, err)
 	}
 	p.control, err = listenControl(ctx, filepath.Join(cfg.DataDir, socketName))
 	return p, err
@@ -218,6 +223,10 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	p.log.Info().Str("event", "serve.start").Str("network", p.cfg.Network.Name).Str("web", p.cfg.Web.Address).Msg("cordee serves")
 
+	stopped := context.AfterFunc(ctx, func() {
+		p.log.Info().Str("event", "shutdown.begin").Msg("asked to stop: rigs are sent away, answers and blocks in flight are seen through")
+	})
+	defer stopped()
 	err := p.edge.Run(ctx)
 	p.log.Info().Str("event", "shutdown.drained").Err(err).Msg("no rig is connected any more")
 	for _, s := range servers {
@@ -226,8 +235,12 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	if cerr := p.journal.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("journal: %w", cerr))
 	}
-	p.log.Info().Str("event", "shutdown.sealed").Err(err).Msg("journal sealed, good bye")
-	return err
+	if err != nil {
+		p.log.Error().Str("event", "shutdown.failed").Err(err).Msg("the pool ends with an error")
+		return err
+	}
+	p.log.Info().Str("event", "shutdown.sealed").Msg("journal sealed, good bye")
+	return nil
 }
 
 // reload reads the members' file again at each SIGHUP. A bad file changes
@@ -249,8 +262,10 @@ func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 
 // close undoes what build opened before it failed.
 func (p *process) close() {
-	if p.web != nil {
-		_ = p.web.Close()
+	for _, ln := range append(p.rigs, p.web) {
+		if ln != nil {
+			_ = ln.Close() // the error to tell is the one that brought us here
+		}
 	}
 	if p.journal != nil {
 		if err := p.journal.Close(); err != nil {
