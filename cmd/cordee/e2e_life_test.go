@@ -135,10 +135,15 @@ func TestCandidateOutlivesPoolAndNode(t *testing.T) {
 	}
 	p.stop()
 	p.verify()
-	// What is settled is not submitted again.
+	// What is settled is listed, and not submitted again.
 	p.start()
-	if b := p.blocks(); len(b) != 0 {
-		t.Errorf("after a clean stop %d blocks are submitted again: %+v", len(b), b)
+	if list := p.blocks(); len(list) != 2 {
+		t.Errorf("after a clean stop %d blocks are listed, want the two: %+v", len(list), list)
+	}
+	for _, b := range p.blocks() {
+		if len(b.Answers) != 0 {
+			t.Errorf("block %s is submitted again: %v", b.Hash, b.Answers)
+		}
 	}
 	p.stop()
 }
