@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -139,7 +140,7 @@ func (d *theDemo) run(c *cli.Context) (demoSummary, error) {
 
 	err = d.watch(c.Context, life, want, c.Duration("limit"))
 	stopFleet()
-	<-fleetDone
+	err = errors.Join(err, <-fleetDone)
 	return d.summarise(life, summary, len(rigs), want, err)
 }
 
@@ -292,8 +293,7 @@ func (d *theDemo) watch(ctx, life context.Context, want int, limit time.Duration
 
 // showBlocks prints each block once per state and returns how many are active.
 func (d *theDemo) showBlocks(blocks []web.Block) (active int) {
-	for i := len(blocks) - 1; i >= 0; i-- {
-		b := blocks[i]
+	for _, b := range slices.Backward(blocks) {
 		if b.State == pool.BlockActive {
 			active++
 		}
