@@ -60,7 +60,7 @@ func killNode(t *testing.T, parent int) {
 		if err != nil {
 			continue // a thread that ended since
 		}
-		for _, child := range strings.Fields(string(b)) {
+		for child := range strings.FieldsSeq(string(b)) {
 			line, err := os.ReadFile(filepath.Join("/proc", child, "cmdline"))
 			if err != nil || strings.Contains(string(line), "\x00serve\x00") {
 				continue

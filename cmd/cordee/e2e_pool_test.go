@@ -51,9 +51,7 @@ type testPool struct {
 func newPool(t *testing.T, o poolOptions) *testPool {
 	t.Helper()
 	ports := freeAddrs(t, 2)
-	// Not t.TempDir: with the test's name in it the path of the control socket
-	// grows past the 104 bytes that some systems allow.
-	dir, err := os.MkdirTemp("", "cordee")
+	dir, err := os.MkdirTemp("", "cordee") //nolint:usetesting // with the test's name in it the control socket's path passes the 104 bytes that some systems allow
 	if err != nil {
 		t.Fatal(err)
 	}

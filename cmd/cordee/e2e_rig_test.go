@@ -202,7 +202,7 @@ func (r *rawRig) call(method string, params ...any) rawAnswer {
 		if a, ok = r.answers[id]; ok {
 			return nil
 		}
-		return fmt.Errorf("none; connection: %v", r.ended)
+		return errors.Join(errors.New("none yet"), r.ended)
 	})
 	return a
 }
@@ -222,7 +222,7 @@ func (r *rawRig) job(ok func(rawJob) error) rawJob {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if len(r.jobs) == 0 {
-			return fmt.Errorf("none yet; connection: %v", r.ended)
+			return errors.Join(errors.New("none yet"), r.ended)
 		}
 		j = r.jobs[len(r.jobs)-1]
 		return ok(j)
