@@ -22,10 +22,12 @@ type issue struct {
 // a job that could not be written is taken back by removing it.
 type issued struct{ list []issue }
 
-// push adds i. It drops what is two tips old, and at maxIssued the oldest.
+// push adds i. It drops what the tip has buried two deep, and at maxIssued the
+// oldest. Depth is counted in height, not in changes of tip: after a
+// reorganisation a block on the branch that lost may still win.
 func (t *issued) push(i issue) {
 	drop := 0
-	for drop < len(t.list) && (t.list[drop].tip+2 <= i.tip || len(t.list)-drop >= maxIssued) {
+	for drop < len(t.list) && (t.list[drop].work.Template.Height+2 <= i.work.Template.Height || len(t.list)-drop >= maxIssued) {
 		drop++
 	}
 	if drop > 0 {

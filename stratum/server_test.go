@@ -126,11 +126,13 @@ func TestBroadcast(t *testing.T) {
 	})
 }
 
-// The table of issued jobs is bounded, and a job of two tips ago is gone.
+// The table of issued jobs is bounded, and a job that the tip buried two deep
+// is gone; one on a branch that lost is not.
 func TestIssuedIsBounded(t *testing.T) {
 	var tab issued
+	at := func(height int32) *pool.Work { return &pool.Work{Template: &pool.Template{Height: height}} }
 	for i := range uint64(100) {
-		tab.push(issue{key: i, tip: 1, difficulty: pool.Difficulty(100 - i), at: int64(i)})
+		tab.push(issue{key: i, tip: 1, work: at(10), difficulty: pool.Difficulty(100 - i), at: int64(i)})
 	}
 	if len(tab.list) != maxIssued || tab.list[0].key != 68 {
 		t.Fatal(len(tab.list), tab.list[0].key)
@@ -145,13 +147,15 @@ func TestIssuedIsBounded(t *testing.T) {
 	if _, _, over = tab.find(99, 1<<40); over {
 		t.Error("the newest job is too old")
 	}
-	tab.push(issue{key: 200, tip: 2})
+	tab.push(issue{key: 200, tip: 2, work: at(11)})
+	tab.push(issue{key: 201, tip: 3, work: at(10)}) // a reorganisation
+	tab.push(issue{key: 202, tip: 4, work: at(11)})
 	if i, _, _ := tab.find(99, 0); i == nil {
 		t.Error("a job of the tip before must stay for the block test")
 	}
-	tab.push(issue{key: 201, tip: 3})
-	if i, _, _ := tab.find(99, 0); i != nil || len(tab.list) != 2 {
-		t.Error("a job two tips ago must go")
+	tab.push(issue{key: 203, tip: 5, work: at(12)})
+	if i, _, _ := tab.find(99, 0); i != nil || len(tab.list) != 4 {
+		t.Error("a job buried two deep must go")
 	}
 }
 

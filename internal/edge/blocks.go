@@ -54,7 +54,7 @@ type blocks struct {
 	lane   chan *candidate
 	slots  chan struct{} // one for each submit under way
 	wake   chan struct{}
-	landed chan struct{} // poked when inFlight falls
+	landed chan struct{} // poked when a candidate is answered for
 
 	mu       sync.Mutex // never held across I/O
 	known    map[chainhash.Hash]*candidate
@@ -296,6 +296,7 @@ func (b *blocks) answered(c *candidate, t *tally, r bitcoind.SubmitResult) {
 	b.note(c, event, r.Node, answer)
 	if event == journal.BlockAccepted {
 		b.newTip() // the other nodes' silence must not delay what this one's chain says
+		poke(b.landed)
 	}
 }
 
@@ -317,14 +318,16 @@ func (b *blocks) done(c *candidate, result string) {
 	}
 }
 
-// wait returns when every candidate handed in has been answered, or ctx ends:
-// those left are resubmitted at the next start. One caller at a time.
+// wait returns when a node has answered for every candidate handed in, or ctx
+// ends: those left are resubmitted at the next start. What one node took is on
+// its way to the others, so that a dead one does not hold up a stop. One caller
+// at a time.
 func (b *blocks) wait(ctx context.Context) {
 	for {
 		b.mu.Lock()
-		n := b.inFlight
+		open := slices.ContainsFunc(b.order, func(c *candidate) bool { return c.busy && c.State == pool.BlockCandidate })
 		b.mu.Unlock()
-		if n == 0 {
+		if !open {
 			return
 		}
 		select {

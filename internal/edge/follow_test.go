@@ -202,6 +202,27 @@ func TestDrainWaitsForBlocks(t *testing.T) {
 	})
 }
 
+// A node that is dead does not hold up a stop once another one took the block.
+func TestDrainBesideADeadNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, t.TempDir(), nil)
+		k.node.inChain = unknown
+		k.node.submit = func(ctx context.Context, block []byte, each func(bitcoind.SubmitResult)) {
+			time.Sleep(time.Second)
+			each(bitcoind.SubmitResult{Node: "b", Accepted: true})
+			away(ctx, block, each)
+		}
+		k.run()
+		k.block(0)
+		synctest.Wait()
+		began := time.Now()
+		k.end()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("stopped after %v, one node had the block after 1 s", took)
+		}
+	})
+}
+
 // The list in memory is bounded, and never drops a block without a result.
 func TestBlockListIsBounded(t *testing.T) {
 	k := newKit(t, t.TempDir(), nil)
