@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"cordee/pool"
 )
 
@@ -218,7 +220,11 @@ func (s *Server) ended(sess *session, r CloseReason) {
 		info.Name = sess.names[0].worker.Name
 	}
 	s.closes.add(info)
-	s.cfg.Log.Info().Str("event", "conn.close").Uint64("conn", sess.id).Str("reason", r.String()).
+	level := zerolog.InfoLevel
+	if r == CloseHangup && info.Name == "" {
+		level = zerolog.DebugLevel // port scans and health checks: counted, not told one by one
+	}
+	s.cfg.Log.WithLevel(level).Str("event", "conn.close").Uint64("conn", sess.id).Str("reason", r.String()).
 		Str("remote", info.Remote).Str("name", info.Name).Dur("after_ms", info.Duration).
 		Uint64("shares", info.Shares).Send()
 }
