@@ -220,6 +220,10 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	for _, l := range p.cfg.Listeners {
 		p.log.Info().Str("event", "listener.open").Str("address", l.Address).Msg("rigs are welcome")
+		if first := p.cfg.Listeners[0]; l.Start != first.Start || l.Min != first.Min || l.SharesPerMinute != first.SharesPerMinute {
+			p.log.Warn().Str("event", "listener.difficulty").Str("address", l.Address).
+				Msg("difficulty and shares_per_minute of the first [[listener]] are in force on all of them")
+		}
 	}
 	p.log.Info().Str("event", "serve.start").Str("network", p.cfg.Network.Name).Str("web", p.cfg.Web.Address).Msg("cordee serves")
 

@@ -42,10 +42,6 @@ func logRecovery(log zerolog.Logger, r *journal.Recovery) {
 			Str("why", d.Why).Uint64("first_seq", d.FirstSeq).Uint64("last_seq", d.LastSeq).
 			Msg("damage is tolerated (--tolerate-damage): rigs mine, but no money may be counted from this journal until it is understood")
 	}
-	for _, path := range r.BadCandidates {
-		log.Error().Str("event", "block.bad_file").Str("file", path).
-			Msg("a candidate of the last run cannot be read, so its block is not submitted again: look at it now")
-	}
 }
 
 // portAdvice names the key and the address that could not be opened, and what
