@@ -189,7 +189,7 @@ func rigsCommand() *cli.Command {
 func blocksCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "blocks",
-		Usage:  "our blocks since the start, newest first, and what the nodes said",
+		Usage:  "our blocks, newest first, where the chain has them and what the nodes said",
 		Flags:  []cli.Flag{configFlag, jsonFlag},
 		Before: noArgs,
 		Action: func(c *cli.Context) error {
@@ -203,7 +203,7 @@ func blocksCommand() *cli.Command {
 					rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), b.Worker))
 				}
 				if len(rows) == 0 {
-					fmt.Fprintln(w, "no block since the start")
+					fmt.Fprintln(w, "no block yet")
 					return
 				}
 				table(w, "height\thash\tstate\tconfirmations\treward\tfound by", rows)
