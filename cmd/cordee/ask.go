@@ -159,8 +159,8 @@ func rigsCommand() *cli.Command {
 		ArgsUsage: "[member]",
 		Flags:     []cli.Flag{configFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 1 {
-				return misuse{errors.New("rigs takes one member at most")}
+			if err := oneArg(c, "rigs", "member"); err != nil {
+				return err
 			}
 			var rigs web.Rigs
 			if err := askConfigured(c, "/rigs?member="+url.QueryEscape(c.Args().First()), &rigs); err != nil {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -257,6 +258,20 @@ func TestReloadWhileMining(t *testing.T) {
 			t.Errorf("the log says %q, want %q in it", text, bad.says)
 		}
 		p.dialRig("cerdagne.font.rig-2")
+	}
+	// What an operator sees meanwhile.
+	for _, look := range []struct{ args, says, not string }{
+		{"status", "network", "ALARM"},
+		{"rigs", "cerdagne.font.rig-1", "no such rig"},
+		{"rigs cerdagne", "cerdagne.font.rig-2", "alpes.annecy"},
+		{"rigs nobody", "no such rig is connected", "cerdagne"},
+		{"blocks", "no block yet", "confirmations"},
+		{"status --closes", "no connection was closed", "reason"},
+	} {
+		out, errOut, code := cordee(t, slices.Insert(strings.Fields(look.args), 1, "-c", p.config)...)
+		if code != 0 || !strings.Contains(out, look.says) || strings.Contains(out, look.not) {
+			t.Errorf("cordee %s: exit %d, want %q and no %q in it:\n%s%s", look.args, code, look.says, look.not, out, errOut)
+		}
 	}
 	heard.more(t, 1)
 	if rejected, ended := heard.complaints(); len(rejected)+len(ended) > 0 {

@@ -23,8 +23,8 @@ func initCommand() *cli.Command {
 			&cli.StringFlag{Name: "treasury", Usage: "`ADDRESS` of the consortium's treasury (needed, but on regtest)"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 1 {
-				return misuse{errors.New("init takes one directory at most")}
+			if err := oneArg(c, "init", "directory"); err != nil {
+				return err
 			}
 			dir := "."
 			if c.NArg() == 1 {

@@ -28,8 +28,8 @@ func journalCommand() *cli.Command {
 			ArgsUsage: "[directory]",
 			Flags:     []cli.Flag{configFlag, jsonFlag},
 			Action: func(c *cli.Context) error {
-				if c.NArg() > 1 {
-					return misuse{errors.New("journal verify takes one directory at most")}
+				if err := oneArg(c, "journal verify", "directory"); err != nil {
+					return err
 				}
 				dir := c.Args().First()
 				if dir == "" {

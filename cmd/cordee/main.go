@@ -132,3 +132,15 @@ func noArgs(c *cli.Context) error {
 	}
 	return nil
 }
+
+// oneArg refuses more than one argument, and says where flags have to stand:
+// the library takes what follows an argument for another one.
+func oneArg(c *cli.Context, command, what string) error {
+	if slices.ContainsFunc(c.Args().Slice(), func(a string) bool { return strings.HasPrefix(a, "-") }) {
+		return misuse{fmt.Errorf("flags stand before the %s: cordee %s [flags] [%s]", what, command, what)}
+	}
+	if c.NArg() > 1 {
+		return misuse{fmt.Errorf("%s takes one %s at most", command, what)}
+	}
+	return nil
+}
