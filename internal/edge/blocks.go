@@ -163,12 +163,21 @@ func (b *blocks) resubmit(life context.Context, rec *journal.Recovery) {
 	}
 }
 
-// carry takes candidates off the lane in order until life ends.
+// carry takes candidates off the lane in order until life ends. Those still in
+// it then are written down all the same: the next start submits them.
 func (b *blocks) carry(life context.Context) {
 	for {
 		select {
+		case c := <-b.lane:
+			b.deliver(c)
+			continue
+		default:
+		}
+		select {
 		case <-life.Done():
-			return
+			if len(b.lane) == 0 {
+				return
+			}
 		case c := <-b.lane:
 			b.deliver(c)
 		}
@@ -268,6 +277,7 @@ func (b *blocks) submit(c *candidate, block []byte) {
 func (b *blocks) answered(c *candidate, t *tally, r bitcoind.SubmitResult) {
 	answer, event := cmp.Or(r.Answer, "accepted"), journal.BlockRefused
 	rpc, _ := errors.AsType[*bitcoind.RPCError](r.Err)
+	undecided := notYet(r.Answer) && !b.buried(c)
 	b.mu.Lock()
 	switch {
 	case rpc != nil && rpc.Code == codeUndecodable:
@@ -284,6 +294,9 @@ func (b *blocks) answered(c *candidate, t *tally, r bitcoind.SubmitResult) {
 		if c.State == pool.BlockCandidate {
 			c.State = pool.BlockAccepted
 		}
+	case undecided:
+		t.silent++
+		event = journal.BlockSubmitted
 	default:
 		t.refused++
 		t.why = r.Answer
@@ -298,6 +311,19 @@ func (b *blocks) answered(c *candidate, t *tally, r bitcoind.SubmitResult) {
 		b.newTip() // the other nodes' silence must not delay what this one's chain says
 		poke(b.landed)
 	}
+}
+
+// notYet reports an answer that says something of the node's moment, not of the
+// block: a node that was killed hard comes back without its last blocks and
+// does not know our parent until its peers gave it again, and a clock that is
+// behind finds a block too new.
+func notYet(answer string) bool { return answer == "prev-blk-not-found" || answer == "time-too-new" }
+
+// buried reports whether the tip is so deep over c's height that its template
+// would be dropped: no node is waited for beyond that.
+func (b *blocks) buried(c *candidate) bool {
+	_, t, _ := b.e.jobs.current()
+	return t != nil && t.Height-c.Height >= keepTemplates
 }
 
 // note appends a block event to the journal. Nothing waits for its disk.

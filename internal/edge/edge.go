@@ -146,6 +146,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { e.jobs.run(gctx); return nil })
 	g.Go(func() error { e.blocks.run(gctx); return nil })
+	g.Go(func() error { e.blocks.retry(gctx); return nil })
 	g.Go(func() error { e.canary.run(gctx); return nil })
 	serving, stopServing := context.WithCancel(life)
 	defer stopServing()

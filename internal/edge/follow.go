@@ -33,8 +33,23 @@ func (b *blocks) run(ctx context.Context) {
 		case <-b.wake:
 			b.follow(ctx)
 		case <-tick.C:
-			b.again()
 			b.follow(ctx)
+		}
+	}
+}
+
+// retry hands unanswered candidates to the nodes again, until ctx ends. It is
+// apart from run, which waits for nodes and for the disk: neither may hold
+// another block back.
+func (b *blocks) retry(ctx context.Context) {
+	tick := time.NewTicker(resubmitEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			b.again()
 		}
 	}
 }
