@@ -145,6 +145,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		return fmt.Errorf("edge: the nodes are not followed any more: %w", err)
 	})
 	g.Go(func() error { e.jobs.run(gctx); return nil })
+	g.Go(func() error { e.jobs.sweep(gctx); return nil })
 	g.Go(func() error { e.blocks.run(gctx); return nil })
 	g.Go(func() error { e.blocks.retry(gctx); return nil })
 	g.Go(func() error { e.canary.run(gctx); return nil })

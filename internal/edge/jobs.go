@@ -52,16 +52,17 @@ type jobs struct {
 	published time.Time // when the last job went out
 	live      bool      // a job is out, and not withdrawn
 	liveTip   uint64    // of that job
-	dropped   int32     // height at which template files were last dropped
+	swept     int32     // height at which template files were last dropped, of sweep alone
 
 	// publishing lets one publication or withdrawal happen at a time. It is held
 	// across the journal's write; neither rigs nor mu wait for it.
 	publishing chan struct{}
-	complaint  string // last failure, so that retries do not repeat it
+	tips       chan struct{} // poked at a new tip, for sweep
+	complaint  string        // last failure, so that retries do not repeat it
 }
 
 func (j *jobs) init(e *Edge) {
-	j.e, j.out, j.publishing = e, e.server, make(chan struct{}, 1)
+	j.e, j.out, j.publishing, j.tips = e, e.server, make(chan struct{}, 1), make(chan struct{}, 1)
 	// Never reuse a counter: behind every one in the journal, and behind the
 	// clock where the journal is new. At less than one job a second the clock
 	// stays ahead of a lost journal, but for the gap that each kill adds.
@@ -81,7 +82,7 @@ func (j *jobs) update(u bitcoind.Update) {
 	j.publish()
 	if newTip {
 		j.e.blocks.newTip()
-		j.drop(u.Template.Height)
+		poke(j.tips)
 	}
 }
 
@@ -221,15 +222,25 @@ func (j *jobs) withdraw() {
 	}
 }
 
-// drop deletes the files of templates that the tip buried.
+// sweep deletes the files of templates that the tip buried, until ctx ends. No
+// job waits for it: behind an empty one the node's own template comes at once.
+func (j *jobs) sweep(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.tips:
+			_, t, _ := j.current()
+			j.drop(t.Height)
+		}
+	}
+}
+
 func (j *jobs) drop(height int32) {
-	j.mu.Lock()
-	due := height != j.dropped
-	j.dropped = height
-	j.mu.Unlock()
-	if !due {
+	if height == j.swept {
 		return
 	}
+	j.swept = height
 	pending := j.e.blocks.templates()
 	err := j.e.cfg.Log.DropTemplates(func(h int32, id chainhash.Hash) bool {
 		return h > height-keepTemplates || pending[id]
