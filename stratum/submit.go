@@ -29,14 +29,14 @@ func (s *session) claim(d *desk, params []byte) pool.Reject {
 		c.Fault = pool.Unauthorized
 		worker = &s.names[0].worker // the coinbase is this member's
 	}
+	if user == nil || user[0] != '"' {
+		c.Fault = pool.Malformed
+	}
 	refuse := func(r pool.Reject) pool.Reject {
-		if !known {
-			return pool.Unauthorized
+		if c.Fault != pool.Accepted {
+			return c.Fault
 		}
 		return r
-	}
-	if user == nil || user[0] != '"' {
-		return pool.Malformed
 	}
 
 	var sub pool.Submission
@@ -68,7 +68,7 @@ func (s *session) claim(d *desk, params []byte) pool.Reject {
 		return refuse(pool.UnknownJob)
 	}
 	sub.Work = is.work
-	if sub.Version, ok = pool.MergeVersion(is.work.Template.Version, rolled, is.mask); !ok && known {
+	if sub.Version, ok = pool.MergeVersion(is.work.Template.Version, rolled, is.mask); !ok && c.Fault == pool.Accepted {
 		c.Fault = pool.BadVersion
 	}
 	c.Worker = *worker
