@@ -372,7 +372,7 @@ func TestPanicContained(t *testing.T) {
 	})
 }
 
-// A rig comes back near the difficulty it left with.
+// A rig comes back near the difficulty it left with and had a share of.
 func TestRemembersDifficulty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := testServer(t, nil)
@@ -383,6 +383,9 @@ func TestRemembersDifficulty(t *testing.T) {
 		tw.send(submitLine("4", "alpha.north.r1", keyID(is.key), sub, 0))
 		tw.send(`{"id":5,"method":"mining.suggest_difficulty","params":[1e-6]}` + "\n")
 		synctest.Wait()
+		is = issuedTo(s)[1]
+		sub = mine(t, s, target{issue: is}, aShare, is.work.Template.CurTime, 0, 0)
+		tw.send(submitLine("6", "alpha.north.r1", keyID(is.key), sub, 0))
 		tw.hangUp()
 		synctest.Wait()
 		again, _ := openRig(t, srv, 1<<20)

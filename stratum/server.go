@@ -190,8 +190,8 @@ func (s *Server) serve(sess *session) {
 	sess.mu.Lock()
 	sess.closeLocked(reason)
 	reason = sess.reason
-	if sess.started && sess.accepted > 0 {
-		s.memory.put(sess.names[0].worker.Name, sess.vardiff.Current(), s.now())
+	if d := sess.toRemember(); d > 0 {
+		s.memory.put(sess.names[0].worker.Name, d, s.now())
 	}
 	sess.mu.Unlock()
 

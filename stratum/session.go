@@ -63,6 +63,7 @@ type session struct {
 	issued   issued
 	number   uint64 // of the newest set issued here
 	vardiff  pool.Vardiff
+	proven   pool.Difficulty // what credited shares say of the rig; 0 before the first
 	nextTick int64
 	meter    meter
 	startMs  int64 // of the first work
@@ -276,6 +277,12 @@ func (s *session) clamp(d, network pool.Difficulty) pool.Difficulty {
 	high := min(network, pool.Difficulty(s.srv.scale)<<31) // NerdQAxe reads 32 bits
 	return min(max(d.PowerOfTwo(), low), high)
 }
+
+// toRemember returns the difficulty that the rig should begin with next time, 0
+// for none: what its shares proved. A suggestion or a floor alone is nothing to
+// go by: names are public, and whoever leaves a difficulty behind under
+// another's would keep that rig without a share for minutes. s.mu is held.
+func (s *session) toRemember() pool.Difficulty { return min(s.proven, s.vardiff.Current()) }
 
 // retarget puts d in force, clamped, and makes new work due if that changes
 // anything. s.mu is held.

@@ -189,8 +189,13 @@ func (s *session) account(d *desk) {
 		}
 		s.srv.count.work.Add(uint64(credit))
 		s.meter.add(credit, now)
-		if next := s.vardiff.Share(credit, now); next != s.vardiff.Current() {
+		s.proven = credit
+		before := s.vardiff.Current()
+		if next := s.vardiff.Share(credit, now); next != before {
 			s.retarget(next)
+			if next > before { // the rate of shares says so, not the rig
+				s.proven = max(credit, next)
+			}
 		}
 	}
 }
