@@ -72,7 +72,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 		text, ok = "Too many names on this connection", false
 	}
 	if !ok {
-		s.srv.cfg.Log.Info().Str("event", "auth.deny").Uint64("conn", s.id).
+		s.srv.say(evAuthDeny).Uint64("conn", s.id).
 			Str("name", clean([]byte(user), maxName)).Str("text", text).Send()
 		refuse(d, m, pool.Unauthorized.Code(), plainText(text))
 		return
@@ -85,7 +85,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 	s.names = append(s.names, name{raw: user, worker: worker})
 	s.state |= named
 	s.mu.Unlock()
-	s.srv.cfg.Log.Info().Str("event", "auth.ok").Uint64("conn", s.id).
+	s.srv.say(evAuthOK).Uint64("conn", s.id).
 		Str("name", worker.Name).Uint16("member", worker.Member).Str("agent", s.agent).Send()
 	reply(d, m, "true")
 }

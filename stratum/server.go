@@ -29,6 +29,7 @@ type Server struct {
 	number atomic.Uint64 // job sets ever published
 	count  counters
 	closes closeRing
+	quiet  [eventCount]quiet
 	nonces nonces
 	memory memory
 	desks  sync.Pool
@@ -220,11 +221,13 @@ func (s *Server) ended(sess *session, r CloseReason) {
 		info.Name = sess.names[0].worker.Name
 	}
 	s.closes.add(info)
-	level := zerolog.InfoLevel
+	var line *zerolog.Event
 	if r == CloseHangup && info.Name == "" {
-		level = zerolog.DebugLevel // port scans and health checks: counted, not told one by one
+		line = s.cfg.Log.Debug().Str("event", "conn.close") // port scans and health checks: counted, not told one by one
+	} else {
+		line = s.say(evClose)
 	}
-	s.cfg.Log.WithLevel(level).Str("event", "conn.close").Uint64("conn", sess.id).Str("reason", r.String()).
+	line.Uint64("conn", sess.id).Str("reason", r.String()).
 		Str("remote", info.Remote).Str("name", info.Name).Dur("after_ms", info.Duration).
 		Uint64("shares", info.Shares).Send()
 }

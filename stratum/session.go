@@ -209,7 +209,7 @@ func (s *session) lineLimit() int {
 func (s *session) line(d *desk, line []byte) {
 	m := &d.msg
 	if !parseLine(line, m) || m.badID {
-		s.srv.cfg.Log.Info().Str("event", "conn.bad_line").Uint64("conn", s.id).
+		s.srv.say(evBadLine).Uint64("conn", s.id).
 			Str("start", clean(line, 80)).Send()
 		s.end = CloseBadLine
 		return

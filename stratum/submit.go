@@ -213,7 +213,7 @@ func (s *session) countLocked(r pool.Reject) {
 		s.rejects[r]++
 	}
 	if s.rejected%rejectLogInterval == 0 {
-		s.srv.cfg.Log.Info().Str("event", "share.reject").Uint64("conn", s.id).
+		s.srv.say(evReject).Uint64("conn", s.id).
 			Str("reason", r.Name()).Uint32("before", s.rejected).Send()
 	}
 	s.rejected++
