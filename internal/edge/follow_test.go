@@ -226,7 +226,7 @@ func TestDrainBesideADeadNode(t *testing.T) {
 // The list in memory is bounded, and never drops a block without a result.
 func TestBlockListIsBounded(t *testing.T) {
 	k := newKit(t, t.TempDir(), nil)
-	defer k.journal.Close() //nolint:errcheck // of no matter here
+	defer k.journal.Close() // of no matter here
 	b := &k.edge.blocks
 	add := func(n int, final bool) {
 		c := &candidate{final: final}

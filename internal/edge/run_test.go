@@ -135,7 +135,7 @@ func waitFor(t *testing.T, ok func() bool) {
 // A node that ends by itself is an error, as is a port that is gone.
 func TestRunSaysWhatWentWrong(t *testing.T) {
 	k := newKit(t, t.TempDir(), nil)
-	defer k.journal.Close() //nolint:errcheck // of no matter here
+	defer k.journal.Close() // of no matter here
 	k.edge.cfg.Node = deadNode{k.node}
 	if err := k.edge.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "socket on fire") {
 		t.Errorf("Run: %v", err)
@@ -149,7 +149,7 @@ func TestRunSaysWhatWentWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	k = newKit(t, t.TempDir(), func(c *Config) { c.Listeners = []net.Listener{ln} })
-	defer k.journal.Close() //nolint:errcheck // of no matter here
+	defer k.journal.Close() // of no matter here
 	if err := k.edge.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Run: %v", err)
 	}

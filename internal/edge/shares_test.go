@@ -19,7 +19,7 @@ import (
 func TestSubmitWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t, t.TempDir(), nil)
-		defer k.journal.Close() //nolint:errcheck // of no matter here
+		defer k.journal.Close() // of no matter here
 		open := make(chan struct{})
 		k.disk.fail(func(op, name string) error {
 			if op == "sync" && strings.HasPrefix(name, "seg-") {

@@ -29,6 +29,7 @@ func (s *source) Rigs(member string) web.Rigs {
 	s.asked = append(s.asked, member)
 	return web.Rigs{Rigs: []web.Rig{{Name: "alice.barn.one", Accepted: 3}}}
 }
+
 func (s *source) Blocks() web.Blocks {
 	return web.Blocks{Blocks: []web.Block{{Height: 101, State: pool.BlockActive}}}
 }
