@@ -184,12 +184,16 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	p.journal = j
 	logRecovery(log, recovery)
 
+	room, err := rigRoom(log, len(cfg.Nodes))
+	if err != nil {
+		return nil, err
+	}
 	first := cfg.Listeners[0]
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
 		Payer: payout.Treasury{Script: cfg.Payout.TreasuryScript},
 		Stratum: stratum.Config{
-			Network: cfg.Network, Prefix: cfg.Edge.Prefix, Log: log,
+			Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Log: log,
 			StartDifficulty: first.Start, MinDifficulty: first.Min, SharesPerMinute: float64(first.SharesPerMinute),
 		},
 		Listeners: p.rigs, Tag: cfg.Tag, Logger: log,

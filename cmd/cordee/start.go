@@ -44,6 +44,34 @@ func logRecovery(log zerolog.Logger, r *journal.Recovery) {
 	}
 }
 
+// Open files that rigs must leave: to the pool itself, and to each node.
+const (
+	filesOfPool = 128 // journal, candidates, pages, the control socket
+	filesOfNode = 10  // three lanes of three, and ZMQ
+	mostRigs    = 20_000
+)
+
+// rigRoom returns how many rigs may connect under the process's limit of open
+// files. Whoever fills them must not take the files of a block or of the
+// journal, which would be poisoned by it.
+func rigRoom(log zerolog.Logger, nodes int) (int, error) {
+	var limit syscall.Rlimit // its soft value was raised to the hard one by the runtime
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("limit of open files: %w", err)
+	}
+	kept := uint64(filesOfPool + filesOfNode*nodes)
+	files := uint64(limit.Cur)
+	if files <= kept {
+		return 0, fmt.Errorf("the limit of open files is %d, the pool alone may need %d: raise it (ulimit -n, LimitNOFILE=)", files, kept)
+	}
+	room := min(files-kept, mostRigs)
+	if room < mostRigs {
+		log.Warn().Str("event", "rigs.limited").Uint64("rigs", room).Uint64("open_files", files).
+			Msg("the limit of open files leaves room for so many rigs only; raise it (ulimit -n, LimitNOFILE=)")
+	}
+	return int(room), nil
+}
+
 // portAdvice names the key and the address that could not be opened, and what
 // can be done.
 func portAdvice(key, address string, err error) error {
