@@ -77,6 +77,10 @@ type Edge struct {
 	canary canary
 	shares atomic.Uint64 // credited since the start
 	lost   atomic.Uint64 // accepted by Judge but not durable: answered with an error
+	// toldLost is when the log last told of lost shares, in ns since born on the
+	// machine's own clock; 0 is never.
+	toldLost atomic.Int64
+	born     time.Time
 	// poisoned says that the journal takes nothing more until a restart.
 	poisoned atomic.Bool
 	epoch    uint32
@@ -95,7 +99,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	e := &Edge{cfg: cfg, log: cfg.Logger, now: cfg.Now, epoch: cfg.Recovery.Epoch, begun: cfg.Now()}
+	e := &Edge{cfg: cfg, log: cfg.Logger, now: cfg.Now, epoch: cfg.Recovery.Epoch, begun: cfg.Now(), born: time.Now()}
 	cfg.Stratum.Pool = e
 	server, err := stratum.NewServer(cfg.Stratum)
 	if err != nil {

@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"cordee/internal/journal"
 	"cordee/pool"
@@ -96,6 +97,11 @@ func (e *Edge) notDurable(verdicts []pool.Verdict, err error) {
 	if errors.Is(err, journal.ErrPoisoned) && e.poisoned.Swap(true) {
 		return // said once: it stays so until a restart
 	}
-	e.log.Error().Str("event", "share.not_durable").Err(err).
+	// Once a second: how many they are is in the status and the metrics.
+	now, last := int64(time.Since(e.born)), e.toldLost.Load()
+	if last != 0 && now-last < int64(time.Second) || !e.toldLost.CompareAndSwap(last, max(now, 1)) {
+		return
+	}
+	e.log.Error().Str("event", "share.not_durable").Err(err).Uint64("lost", e.lost.Load()).
 		Msg("shares refused: the journal cannot keep them; free the disk or replace it, then restart")
 }
