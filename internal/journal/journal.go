@@ -43,7 +43,7 @@ type Config struct {
 	MinGap      time.Duration // least time between two commits; 0 is none
 	Ack         Ack           // what Ticket.Wait waits for
 	MaxPending  int           // bytes waiting for one commit before Append blocks; 0 is 1 MiB
-	MaxRigs     int           // rig names in one epoch; 0 is 131072
+	MaxRigs     int           // rig names in one epoch, a quarter of them for one member; 0 is 131072
 
 	// TolerateDamage starts a new epoch beside damaged segments instead of
 	// refusing them. They are left as they are and named in
@@ -110,8 +110,9 @@ type Journal struct {
 	pending  []byte // prefixSize bytes, then records
 	spare    []byte // the other buffer, nil while it is written
 	rigs     map[rigKey]uint32
-	seq      uint64 // last credited
-	appended uint64 // records, ever; tickets are positions in this count
+	names    map[uint16]int // by member, in rigs
+	seq      uint64         // last credited
+	appended uint64         // records, ever; tickets are positions in this count
 	wrote    uint64
 	safe     uint64
 	stats    Stats
@@ -240,12 +241,18 @@ func (j *Journal) RigNumber(member uint16, name string) (uint32, error) {
 	if len(j.rigs) >= j.cfg.MaxRigs {
 		return 0, fmt.Errorf("%d names: %w", len(j.rigs), ErrTooManyRigs)
 	}
+	// Names below a member's sites are free, and parked work is anybody's: none
+	// may take the numbers of all others.
+	if most := max(j.cfg.MaxRigs/4, 1); j.names[member] >= most {
+		return 0, fmt.Errorf("%d names of member %d: %w", most, member, ErrTooManyRigs)
+	}
 	n := uint32(len(j.rigs)) + 1
 	var err error
 	if j.pending, err = appendRecord(j.pending, Rig{Number: n, Member: member, Name: name}); err != nil {
 		return 0, err
 	}
 	j.rigs[key] = n
+	j.names[member]++
 	j.ticket(1)
 	return n, nil
 }

@@ -274,7 +274,7 @@ func TestAppendIsBounded(t *testing.T) {
 // TestRigNumbers: stable in an epoch, recorded before use, bounded.
 func TestRigNumbers(t *testing.T) {
 	disk := newMemFS(1)
-	j, _ := open4(t, Config{FS: disk, MaxRigs: 2})
+	j, _ := open4(t, Config{FS: disk, MaxRigs: 8})
 	for range 2 {
 		for i, name := range []string{"a.b.c", "a.b.d"} {
 			n, err := j.RigNumber(1, name)
@@ -283,7 +283,7 @@ func TestRigNumbers(t *testing.T) {
 			}
 		}
 	}
-	if _, err := j.RigNumber(2, "a.b.c"); !errors.Is(err, ErrTooManyRigs) {
+	if _, err := j.RigNumber(1, "a.b.e"); !errors.Is(err, ErrTooManyRigs) {
 		t.Fatal(err)
 	}
 	if err := j.Close(); err != nil {

@@ -92,6 +92,7 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 		pending: make([]byte, prefixSize, prefixSize+cfg.MaxPending+2*align),
 		spare:   make([]byte, 0, prefixSize+cfg.MaxPending+2*align),
 		rigs:    map[rigKey]uint32{},
+		names:   map[uint16]int{},
 		done:    make(chan struct{}),
 	}
 	j.work.L, j.room.L, j.written.L, j.durable.L = &j.mu, &j.mu, &j.mu, &j.mu
