@@ -201,7 +201,9 @@ func (h *header) tip(hash chainhash.Hash) tip {
 // not answer). Confirmations are -1 for a block off the active chain.
 // ErrUnknownBlock where no node that answered knows it.
 func (c *Cluster) InChain(ctx context.Context, hash chainhash.Hash) (height int32, confirmations int64, err error) {
-	err = c.askAny(ctx, func(n *node) error {
+	// The answer stands in the node's index: what takes longer than its block
+	// takes to check is no answer.
+	err = c.askAny(ctx, c.cfg.SubmitTimeout, func(ctx context.Context, n *node) error {
 		height, confirmations, err = n.inChain(ctx, hash)
 		return err
 	})

@@ -240,8 +240,9 @@ func (c *Cluster) Call(ctx context.Context, method string, params ...any) (json.
 }
 
 // askAny asks the followed node, then the others, until one answers. A node's
-// not knowing a block is an answer only when no node knows it.
-func (c *Cluster) askAny(ctx context.Context, ask func(*node) error) error {
+// not knowing a block is an answer only when no node knows it. Each node has
+// patience to answer: one that hangs must not keep the others from it.
+func (c *Cluster) askAny(ctx context.Context, patience time.Duration, ask func(context.Context, *node) error) error {
 	c.mu.Lock()
 	order := []*node{c.followed}
 	c.mu.Unlock()
@@ -252,7 +253,9 @@ func (c *Cluster) askAny(ctx context.Context, ask func(*node) error) error {
 	}
 	var first error
 	for _, n := range order {
-		err := ask(n)
+		nctx, cancel := context.WithTimeout(ctx, patience)
+		err := ask(nctx, n)
+		cancel()
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

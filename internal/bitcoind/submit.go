@@ -161,7 +161,7 @@ func (c *Cluster) Propose(ctx context.Context, block []byte) (reason string, err
 	req := newRequest("getblocktemplate", map[string]any{
 		"mode": "proposal", "data": hex.EncodeToString(block), "rules": rules,
 	})
-	err = c.askAny(ctx, func(n *node) error {
+	err = c.askAny(ctx, c.cfg.TemplateTimeout, func(ctx context.Context, n *node) error {
 		var result json.RawMessage
 		err := n.ask.call(ctx, req, &result)
 		if err == nil {
