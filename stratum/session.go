@@ -63,7 +63,7 @@ type session struct {
 	issued   issued
 	number   uint64 // of the newest set issued here
 	vardiff  pool.Vardiff
-	proven   pool.Difficulty // what credited shares say of the rig; 0 before the first
+	proven   pool.Difficulty // the most that credited shares said of the rig; 0 before the first
 	nextTick int64
 	meter    meter
 	startMs  int64 // of the first work

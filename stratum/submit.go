@@ -189,12 +189,12 @@ func (s *session) account(d *desk) {
 		}
 		s.srv.count.work.Add(uint64(credit))
 		s.meter.add(credit, now)
-		s.proven = credit
+		s.proven = max(s.proven, credit)
 		before := s.vardiff.Current()
 		if next := s.vardiff.Share(credit, now); next != before {
 			s.retarget(next)
 			if next > before { // the rate of shares says so, not the rig
-				s.proven = max(credit, next)
+				s.proven = max(s.proven, next)
 			}
 		}
 	}
