@@ -1,6 +1,7 @@
 package stratum
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	list      []*session
+	young     list.List // of *session, oldest first, less those that were found to be rigs
 	listeners map[net.Listener]struct{}
 	ids       uint64
 	refusing  bool // withdrawn
@@ -153,12 +155,13 @@ func (s *Server) open(c conn) *session {
 
 	s.mu.Lock()
 	refuse := CloseNone
+	leaves, room := s.makeRoom()
 	switch {
 	case s.draining:
 		refuse = CloseDraining
 	case s.refusing:
 		refuse = CloseNotPublished
-	case len(s.list) >= s.cfg.MaxConns:
+	case !room:
 		refuse = CloseServerFull
 	default:
 		var ok bool
@@ -168,6 +171,9 @@ func (s *Server) open(c conn) *session {
 	}
 	if refuse != CloseNone {
 		s.mu.Unlock()
+		if leaves != nil {
+			leaves.close(CloseServerFull)
+		}
 		_ = c.Close()
 		s.ended(sess, refuse)
 		return nil
@@ -176,9 +182,13 @@ func (s *Server) open(c conn) *session {
 	sess.id = s.ids
 	sess.place = len(s.list)
 	s.list = append(s.list, sess)
+	sess.young = s.young.PushBack(sess)
 	s.runLocked()
 	s.sessions.Go(func() { s.serve(sess) })
 	s.mu.Unlock()
+	if leaves != nil {
+		leaves.close(CloseServerFull)
+	}
 
 	s.cfg.Log.Debug().Str("event", "conn.open").Uint64("conn", sess.id).Str("remote", c.Remote()).Send()
 	return sess
@@ -201,6 +211,7 @@ func (s *Server) serve(sess *session) {
 	s.list[sess.place], last.place = last, sess.place
 	s.list[len(s.list)-1] = nil
 	s.list = s.list[:len(s.list)-1]
+	s.young.Remove(sess.young)
 	s.mu.Unlock()
 	s.nonces.free(sess.en1)
 	s.ended(sess, reason)

@@ -1,6 +1,7 @@
 package stratum
 
 import (
+	"container/list"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -27,7 +28,8 @@ type session struct {
 	openedMs int64
 	en1      [pool.Extranonce1Size]byte
 	en2Size  uint8
-	place    int // in the server's list
+	place    int           // in the server's list
+	young    *list.Element // in the server's list of newcomers
 
 	// Of the session's goroutine alone.
 	desk     *desk
