@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -177,6 +178,9 @@ func (c *credentials) read() (user, password string, err error) {
 		file = c.passwordFile
 	}
 	f, err := os.Open(file)
+	if c.cookie != "" && errors.Is(err, fs.ErrNotExist) {
+		return "", "", fmt.Errorf("%w: %w", ErrNoCookie, err)
+	}
 	if err != nil {
 		return "", "", credentialError{err}
 	}

@@ -11,17 +11,20 @@ import (
 // Named states of a node. Every error of this package that comes from a node
 // matches one of these, an *RPCError, or one of pool's template errors.
 var (
-	ErrUnauthorized = errors.New("node refuses the credentials (HTTP 401): check cookie, or user and password_file")
-	ErrForbidden    = errors.New("node refuses this machine or method (HTTP 403): check rpcallowip and rpcwhitelist")
-	ErrBusy         = errors.New("node is busy (HTTP 503, work queue depth exceeded): raise rpcworkqueue and rpcthreads")
-	ErrWarmup       = errors.New("node is warming up (RPC -28): it answers when its start is done")
-	ErrSyncing      = errors.New("node is still downloading the chain (RPC -10): wait until it is in sync")
-	ErrNoPeers      = errors.New("node has no peers (RPC -9): connect it to the network")
-	ErrUnreachable  = errors.New("node does not answer: check url and that it runs")
-	ErrTimeout      = errors.New("node did not answer in time")
-	ErrTooLarge     = errors.New("node's answer is larger than allowed")
-	ErrGarbage      = errors.New("node's answer is not JSON-RPC: check that url is its RPC port")
-	ErrHTTP         = errors.New("node answers with an unexpected HTTP status")
+	ErrUnauthorized = errors.New("node's credentials cannot be read, or it refuses them (HTTP 401): check cookie, or user and password_file")
+	// ErrNoCookie is what a node that does not run looks like: Core writes the
+	// file at its start and removes it at its end.
+	ErrNoCookie    = errors.New("node's cookie file is not there: the node does not run, or cookie names another directory")
+	ErrForbidden   = errors.New("node refuses this machine or method (HTTP 403): check rpcallowip and rpcwhitelist")
+	ErrBusy        = errors.New("node is busy (HTTP 503, work queue depth exceeded): raise rpcworkqueue and rpcthreads")
+	ErrWarmup      = errors.New("node is warming up (RPC -28): it answers when its start is done")
+	ErrSyncing     = errors.New("node is still downloading the chain (RPC -10): wait until it is in sync")
+	ErrNoPeers     = errors.New("node has no peers (RPC -9): connect it to the network")
+	ErrUnreachable = errors.New("node does not answer: check url and that it runs")
+	ErrTimeout     = errors.New("node did not answer in time")
+	ErrTooLarge    = errors.New("node's answer is larger than allowed")
+	ErrGarbage     = errors.New("node's answer is not JSON-RPC: check that url is its RPC port")
+	ErrHTTP        = errors.New("node answers with an unexpected HTTP status")
 
 	ErrWrongChain      = errors.New("node is on another chain")
 	ErrSignetChallenge = errors.New("node's signet has another challenge than configured")
@@ -105,7 +108,7 @@ func statusError(status int, body []byte) error {
 // transient reports whether trying again can help: the node, not the call, is
 // the trouble.
 func transient(err error) bool {
-	for _, e := range []error{ErrBusy, ErrWarmup, ErrUnreachable, ErrTimeout, ErrUnauthorized, ErrGarbage, ErrHTTP, ErrTooLarge} {
+	for _, e := range []error{ErrBusy, ErrWarmup, ErrUnreachable, ErrTimeout, ErrUnauthorized, ErrNoCookie, ErrGarbage, ErrHTTP, ErrTooLarge} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -123,6 +126,7 @@ func stateName(err error) string {
 		name string
 	}{
 		{ErrUnauthorized, "unauthorized"},
+		{ErrNoCookie, "no-cookie"},
 		{ErrForbidden, "forbidden"},
 		{ErrBusy, "busy"},
 		{ErrWarmup, "warmup"},

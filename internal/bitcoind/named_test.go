@@ -306,3 +306,20 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestNodeAwayAtStart: Core removes its cookie when it stops. That is a node
+// that is away, not one with wrong credentials, and must not keep a pool from
+// starting on its other node.
+func TestNodeAwayAtStart(t *testing.T) {
+	cfg := configFor(t, harness.StartFakeCore(t, harness.FakeCoreConfig{}), harness.StartFakeCore(t, harness.FakeCoreConfig{}))
+	cfg.Nodes[0].User, cfg.Nodes[0].PasswordFile = "", ""
+	cfg.Nodes[0].Cookie = filepath.Join(t.TempDir(), ".cookie")
+	if err := newCluster(t, cfg).Check(t.Context()); err != nil {
+		t.Errorf("one of two nodes is away: %v", err)
+	}
+	cfg.Nodes = cfg.Nodes[:1]
+	err := newCluster(t, cfg).Check(t.Context())
+	if !errors.Is(err, bitcoind.ErrNoCookie) || !strings.Contains(err.Error(), cfg.Nodes[0].Cookie) || strings.Contains(err.Error(), "401") {
+		t.Errorf("the only node is away: %v", err)
+	}
+}

@@ -172,7 +172,8 @@ func (c *Cluster) Propose(ctx context.Context, block []byte) (reason string, err
 	return reason, err
 }
 
-// noCookieYet reports a cookie that a starting bitcoind has not written.
+// noCookieYet reports a cookie that a starting bitcoind has not written, or
+// not written anew.
 func (n *node) noCookieYet(err error) bool {
-	return n.Cookie != "" && errors.Is(err, ErrUnauthorized)
+	return n.Cookie != "" && (errors.Is(err, ErrNoCookie) || errors.Is(err, ErrUnauthorized))
 }

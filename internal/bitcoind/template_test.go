@@ -226,7 +226,7 @@ func TestVerdict(t *testing.T) {
 func TestStateNames(t *testing.T) {
 	seen := make(map[string]error)
 	for _, err := range []error{
-		ErrUnauthorized, ErrForbidden, ErrBusy, ErrWarmup, ErrSyncing, ErrNoPeers, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrGarbage,
+		ErrUnauthorized, ErrNoCookie, ErrForbidden, ErrBusy, ErrWarmup, ErrSyncing, ErrNoPeers, ErrUnreachable, ErrTimeout, ErrTooLarge, ErrGarbage,
 		ErrWrongChain, ErrSignetChallenge, ErrBehind, ErrTemplateLate, ErrUnknownRule, ErrMinDifficulty, ErrTemplate,
 	} {
 		name := stateName(fmt.Errorf("somewhere: %w", err))
