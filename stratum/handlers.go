@@ -73,7 +73,8 @@ func (s *session) onAuthorize(d *desk, m *message) {
 	}
 	if !ok {
 		s.srv.say(evAuthDeny).Uint64("conn", s.id).
-			Str("name", clean([]byte(user), maxName)).Str("text", text).Send()
+			Str("name", clean([]byte(user), maxName)).Str("text", text).
+			Str("remote", s.conn.Remote()).Msg("a rig's name was refused")
 		refuse(d, m, pool.Unauthorized.Code(), plainText(text))
 		return
 	}
@@ -86,7 +87,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 	s.state |= named
 	s.mu.Unlock()
 	s.srv.say(evAuthOK).Uint64("conn", s.id).
-		Str("name", worker.Name).Uint16("member", worker.Member).Str("agent", s.agent).Send()
+		Str("name", worker.Name).Uint16("member", worker.Member).Str("agent", s.agent).Msg("a rig signed in")
 	reply(d, m, "true")
 }
 

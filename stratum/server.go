@@ -240,7 +240,7 @@ func (s *Server) ended(sess *session, r CloseReason) {
 	}
 	line.Uint64("conn", sess.id).Str("reason", r.String()).
 		Str("remote", info.Remote).Str("name", info.Name).Dur("after_ms", info.Duration).
-		Uint64("shares", info.Shares).Send()
+		Uint64("shares", info.Shares).Msg("a connection ended")
 }
 
 // Publish makes set what is mined, and tells every rig. It returns at once and

@@ -214,7 +214,7 @@ func (s *session) countLocked(r pool.Reject) {
 	}
 	if s.rejected%rejectLogInterval == 0 {
 		s.srv.say(evReject).Uint64("conn", s.id).
-			Str("reason", r.Name()).Uint32("before", s.rejected).Send()
+			Str("reason", r.Name()).Uint32("before", s.rejected).Msg("a share was refused; not every one is logged")
 	}
 	s.rejected++
 }
