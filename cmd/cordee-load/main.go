@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -44,10 +45,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	fmt.Fprintf(stderr, "cordee-load: %v\n", err)
-	if _, ok := errors.AsType[misuse](err); ok {
-		return 2
+	if _, ok := errors.AsType[misuse](err); !ok {
+		return 1
 	}
-	return 1
+	// A command line that does not parse still gets the object it asked for;
+	// every other failure is in the report.
+	if slices.ContainsFunc(args, func(a string) bool { return a == "--json" || a == "-json" }) {
+		line, _ := json.Marshal(map[string]any{"ok": false, "problem": err.Error()}) // text and bool always encode
+		fmt.Fprintf(stdout, "%s\n", line)
+	}
+	return 2
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
