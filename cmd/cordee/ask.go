@@ -43,7 +43,7 @@ func ask(ctx context.Context, socket, path string, into any) error {
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no pool is running with this data directory (no answer on %s): start it with `cordee serve`", socket)
+		return fmt.Errorf("no pool answers on %s: none runs with this data directory (start it with `cordee serve`), or it still waits for its node (its log says so)", socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s belongs to another user: ask as the user that runs the pool", socket)
 	case err != nil:
@@ -95,7 +95,7 @@ func printStatus(w io.Writer, s web.Status) {
 		fmt.Sprintf("reward\t%s, %d transactions", btc(s.Value), s.Txs),
 		fmt.Sprintf("rigs\t%d connected, %s", s.Connections, hashrate(s.Hashrate)),
 		fmt.Sprintf("shares\t%d credited since the start", s.Credited),
-		fmt.Sprintf("rejects\t%d: %s", s.Rejected(), counts(s.Shares)),
+		"rejects\t" + rejects(&s),
 		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
 		fmt.Sprintf("new tip to first rig\t%s", s.FirstNotify),
 		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS),
@@ -105,10 +105,13 @@ func printStatus(w io.Writer, s web.Status) {
 		if n.Followed {
 			state += ", followed"
 		}
-		if n.Error != "" {
+		if n.Error != "" && !n.Healthy { // a healthy node's error is over
 			state += " (" + n.Error + ")"
 		}
 		rows = append(rows, fmt.Sprintf("node %s\t%s, height %d, signal %s", n.Name, state, n.Height, n.Signal))
+	}
+	if !slices.ContainsFunc(s.Nodes, func(n web.Node) bool { return n.Healthy }) {
+		rows = append(rows, fmt.Sprintf("ALARM\tno node can be mined on: the template is %.0f s old, and at 60 s rigs are sent to their backup pool", s.TemplateAge))
 	}
 	if s.Canary.Refused > 0 {
 		rows = append(rows, fmt.Sprintf("ALARM\tthe node refused %d of our block proposals: %s", s.Canary.Refused, s.Canary.Reason))
@@ -124,6 +127,15 @@ func printStatus(w io.Writer, s web.Status) {
 
 // clock prints a moment in the operator's zone, and names the zone.
 func clock(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
+
+// rejects prints how many shares were refused, and why.
+func rejects(s *web.Status) string {
+	n := s.Rejected()
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d: %s", n, counts(s.Shares))
+}
 
 // counts prints a map of counters by name, zeros left out.
 func counts(m map[string]uint64) string {
@@ -176,7 +188,11 @@ func rigsCommand() *cli.Command {
 					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, r.Agent))
 				}
 				if len(rows) == 0 {
-					fmt.Fprintln(w, "no such rig is connected")
+					if member := c.Args().First(); member != "" {
+						fmt.Fprintf(w, "no rig of member %s is connected\n", member)
+					} else {
+						fmt.Fprintln(w, "no rig is connected")
+					}
 					return
 				}
 				slices.Sort(rows) // by name

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -78,6 +79,14 @@ func checkConfigCommand() *cli.Command {
 	}
 }
 
+// membersAdvice adds to a members' file that is missing which key names it.
+func membersAdvice(cfg *config.Config, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (the key members in %s names it)", err, cfg.Path)
+	}
+	return err
+}
+
 func checkConfig(path string) (configReport, error) {
 	var report configReport
 	cfg, err := config.Load(path)
@@ -87,7 +96,7 @@ func checkConfig(path string) (configReport, error) {
 	report.Network = cfg.Network.Name
 	members, err := register.Load(cfg.MembersPath, cfg.Network)
 	if err != nil {
-		return report, err
+		return report, errors.Join(membersAdvice(cfg, err), cfg.Check())
 	}
 	report.Members = len(register.New(members).Members())
 	return report, cfg.Check()

@@ -18,7 +18,7 @@ func journalCommand() *cli.Command {
 		Usage: "look at the journal's files; no running pool is needed or disturbed",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return noCommand(c.Args().First(), "cordee journal --help")
+				return noCommand(c.Command.Subcommands, c.Args().First(), "cordee journal --help")
 			}
 			return cli.ShowSubcommandHelp(c)
 		},
@@ -109,7 +109,11 @@ func newJournalReport(dir string, r *journal.Report, err error) *journalReport {
 func (r *journalReport) print(w io.Writer) {
 	rows := make([]string, 0, len(r.Epochs))
 	for _, e := range r.Epochs {
-		rows = append(rows, fmt.Sprintf("%d\t%d\t%d\t%d to %d\t%d\t%d\t%s", e.Epoch, e.Edge, e.Segments, e.FirstSeq, e.LastSeq,
+		shares := "none"
+		if e.LastSeq >= e.FirstSeq {
+			shares = fmt.Sprintf("%d to %d", e.FirstSeq, e.LastSeq)
+		}
+		rows = append(rows, fmt.Sprintf("%d\t%d\t%d\t%s\t%d\t%d\t%s", e.Epoch, e.Edge, e.Segments, shares,
 			e.Records[journal.KindJob.String()], e.Records[journal.KindBlock.String()], e.End))
 	}
 	table(w, "epoch\tedge\tsegments\tshares\tjobs\tblock events\tend", rows)

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		CommandNotFound:        func(_ *cli.Context, name string) { unknownTopic = name },
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return noCommand(c.Args().First(), "cordee help")
+				return noCommand(c.App.Commands, c.Args().First(), "cordee help")
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	setUsageErrors(app.Commands)
 	err := app.RunContext(ctx, args)
 	if err == nil && unknownTopic != "" {
-		err = noCommand(unknownTopic, "cordee help")
+		err = noCommand(app.Commands, unknownTopic, "cordee help")
 	}
 	if err == nil {
 		return 0
@@ -100,8 +100,13 @@ func asksJSON(args []string) bool {
 	})
 }
 
-// noCommand is the misuse of a command that does not exist.
-func noCommand(name, help string) error {
+// noCommand is the misuse of naming a command that is not among commands.
+func noCommand(commands []*cli.Command, name, help string) error {
+	for _, c := range commands {
+		if len(name) >= 3 && (strings.HasPrefix(c.Name, name) || strings.HasPrefix(name, c.Name)) {
+			return misuse{fmt.Errorf("there is no command %q, did you mean %q? See `%s`", name, c.Name, help)}
+		}
+	}
 	return misuse{fmt.Errorf("there is no command %q: see `%s`", name, help)}
 }
 

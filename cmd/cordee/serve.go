@@ -54,10 +54,14 @@ func serveCommand() *cli.Command {
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
 			p, err := build(c.Context, cfg, log, c.Bool("tolerate-damage"))
-			if err != nil {
-				if c.Context.Err() != nil {
-					log.Info().Str("event", "shutdown.early").Err(err).Msg("asked to stop before the pool served: nothing is lost")
+			if err != nil && c.Context.Err() != nil { // told to stop while it waited for the node: that is no failure
+				log.Info().Str("event", "shutdown.early").AnErr("waited_for", err).Msg("stopped before the pool was open")
+				if c.Bool("json") {
+					return printLast(c, serveSummary{OK: true})
 				}
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 			err = p.run(c.Context, hup)
@@ -93,12 +97,10 @@ func openLog(w io.Writer, form, level string) (zerolog.Logger, func(), error) {
 	switch form {
 	case "json":
 	case "console":
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !terminal(w)}
 	case "auto":
-		if f, ok := w.(*os.File); ok {
-			if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-				w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
-			}
+		if terminal(w) {
+			w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
 		}
 	default:
 		return zerolog.Nop(), nil, fmt.Errorf("log %q: use json, console or auto", form)
@@ -110,6 +112,17 @@ func openLog(w io.Writer, form, level string) (zerolog.Logger, func(), error) {
 		fmt.Fprintf(dropped, `{"level":"warn","event":"log.dropped","lines":%d}`+"\n", missed)
 	})
 	return zerolog.New(d).Level(lvl).With().Timestamp().Logger(), func() { _ = d.Close() }, nil
+}
+
+// terminal reports whether somebody reads w as it is written. A file or a pipe
+// gets no colours.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // process is one running pool: the rooms, wired.
@@ -137,11 +150,11 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	}()
 	members, err := register.Load(cfg.MembersPath, cfg.Network)
 	if err != nil {
-		return nil, err
+		return nil, membersAdvice(cfg, err)
 	}
 	p.register = register.New(members)
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data_dir: %w", err)
+	if err := cfg.Check(); err != nil { // makes data_dir, and refuses what check-config refuses
+		return nil, err
 	}
 
 	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
