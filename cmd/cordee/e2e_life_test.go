@@ -262,9 +262,9 @@ func TestReloadWhileMining(t *testing.T) {
 	// What an operator sees meanwhile.
 	for _, look := range []struct{ args, says, not string }{
 		{"status", "network", "ALARM"},
-		{"rigs", "cerdagne.font.rig-1", "no such rig"},
+		{"rigs", "cerdagne.font.rig-1", "no rig"},
 		{"rigs cerdagne", "cerdagne.font.rig-2", "alpes.annecy"},
-		{"rigs nobody", "no such rig is connected", "cerdagne"},
+		{"rigs nobody", "no rig of member nobody is connected", "cerdagne"},
 		{"blocks", "no block yet", "confirmations"},
 		{"status --closes", "no connection was closed", "reason"},
 	} {
