@@ -32,6 +32,21 @@ type Config struct {
 	Log             zerolog.Logger
 }
 
+// Door is what the rigs of one listener are asked for; a zero field takes the
+// Config's.
+type Door struct {
+	StartDifficulty, MinDifficulty pool.Difficulty
+	SharesPerMinute                float64
+}
+
+// filled returns d with c's values for what it leaves open.
+func (d Door) filled(c *Config) Door {
+	setZero(&d.StartDifficulty, c.StartDifficulty)
+	setZero(&d.MinDifficulty, c.MinDifficulty)
+	setZero(&d.SharesPerMinute, c.SharesPerMinute)
+	return d
+}
+
 // Limits are the bounds of one connection. A zero field takes the default
 // (decision 39, spec/reliability 1.3).
 type Limits struct {

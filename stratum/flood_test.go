@@ -37,7 +37,7 @@ func TestStrangersDoNotFloodTheLog(t *testing.T) {
 		const n = 20_000
 		for range n {
 			tw := newTwin(1 << 20)
-			srv.open(tw)
+			srv.enter(tw, Door{})
 			tw.send("GET / HTTP/1.1\n")
 			synctest.Wait()
 		}
@@ -48,7 +48,7 @@ func TestStrangersDoNotFloodTheLog(t *testing.T) {
 		log.Reset()
 		time.Sleep(time.Minute)
 		tw := newTwin(1 << 20)
-		srv.open(tw)
+		srv.enter(tw, Door{})
 		tw.send("GET / HTTP/1.1\n")
 		synctest.Wait()
 		mustHave(t, log.String(), `"unsaid":`)

@@ -16,7 +16,7 @@ func TestStrangersKeepNoRigOut(t *testing.T) {
 		var crowd []*twin
 		for range 10_000 {
 			tw := newTwin(1 << 20)
-			srv.open(tw)
+			srv.enter(tw, Door{})
 			crowd = append(crowd, tw)
 			if len(crowd)%100 == 0 {
 				synctest.Wait()
@@ -29,7 +29,7 @@ func TestStrangersKeepNoRigOut(t *testing.T) {
 			t.Errorf("%d newcomers are noted", n)
 		}
 		rig := newTwin(1 << 20)
-		if s := srv.open(rig); s == nil {
+		if s := srv.enter(rig, Door{}); s == nil {
 			t.Fatal("the rig was refused")
 		}
 		rig.send(saySubscribe + sayAuthorize)
@@ -49,7 +49,7 @@ func TestStrangersKeepNoRigOut(t *testing.T) {
 		for range 98 {
 			openRig(t, srv, 1<<20)
 		}
-		if srv.open(newTwin(1<<20)) != nil {
+		if srv.enter(newTwin(1<<20), Door{}) != nil {
 			t.Error("a newcomer where only rigs work")
 		}
 		drain(t, srv)

@@ -14,7 +14,7 @@ func TestMemoryTakesNoUnprovenDifficulty(t *testing.T) {
 		srv, _ := testServer(t, nil)
 		srv.Publish(jobSet(testJob(t, 1, 1, 1<<40)))
 		tw := newTwin(1 << 20)
-		s := srv.open(tw)
+		s := srv.enter(tw, Door{})
 		tw.send(saySubscribe + sayAuthorize)
 		synctest.Wait()
 		is := issuedTo(s)[0]
@@ -26,7 +26,7 @@ func TestMemoryTakesNoUnprovenDifficulty(t *testing.T) {
 		synctest.Wait()
 
 		honest := newTwin(1 << 20)
-		h := srv.open(honest)
+		h := srv.enter(honest, Door{})
 		honest.send(saySubscribe + sayAuthorize)
 		synctest.Wait()
 		if got := issuedTo(h)[0].difficulty; got > 16*4 {

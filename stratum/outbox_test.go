@@ -11,7 +11,7 @@ import (
 func openRig(t *testing.T, srv *Server, room int) (*session, *twin) {
 	t.Helper()
 	tw := newTwin(room)
-	s := srv.open(tw)
+	s := srv.enter(tw, Door{})
 	if s == nil {
 		t.Fatal("the rig was refused")
 	}
@@ -272,7 +272,7 @@ func TestDrainFinishesSubmits(t *testing.T) {
 		s, tw := openRig(t, srv, 1<<20)
 		_, idle := openRig(t, srv, 1<<20)
 		half := newTwin(1 << 20) // between subscribe and authorize nothing is pushed
-		srv.open(half)
+		srv.enter(half, Door{})
 		half.send(saySubscribe)
 		readAll(half)
 		readAll(tw)
@@ -309,7 +309,7 @@ func TestDrainFinishesSubmits(t *testing.T) {
 				t.Error(c.Reason)
 			}
 		}
-		if srv.open(newTwin(1)) != nil {
+		if srv.enter(newTwin(1), Door{}) != nil {
 			t.Error("a rig got in after the drain")
 		}
 	})

@@ -16,7 +16,7 @@ type puppet struct {
 func newPuppet(t testing.TB, srv *Server) *puppet {
 	t.Helper()
 	tw := newTwin(1 << 30)
-	p := &puppet{srv: srv, s: newSession(srv, tw), twin: tw}
+	p := &puppet{srv: srv, s: newSession(srv, tw, Door{}), twin: tw}
 	var ok bool
 	if p.s.en1, ok = srv.nonces.take(srv.now(), 0); !ok {
 		t.Fatal("no extranonce1")

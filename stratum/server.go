@@ -76,11 +76,16 @@ func NewServer(cfg Config) (*Server, error) {
 // now is a monotonic clock in milliseconds, never 0: 0 stands for never.
 func (s *Server) now() int64 { return time.Since(s.start).Milliseconds() + 1 }
 
-// Serve accepts rigs from ln until ctx ends or the server is drained, and then
+// Serve is ServeDoor for a listener that asks nothing of its own.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return s.ServeDoor(ctx, ln, Door{})
+}
+
+// ServeDoor accepts rigs from ln until ctx ends or the server is drained, and then
 // closes ln and returns nil. Connections live on: only Drain ends them. An
 // accept error, such as too many open files, is survived: it is retried after
 // 10 ms to 1 s. ErrStopped if the server was drained before.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+func (s *Server) ServeDoor(ctx context.Context, ln net.Listener, door Door) error {
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -105,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		nc, err := ln.Accept()
 		if err == nil {
 			pause = first
-			s.admit(nc)
+			s.admit(nc, door)
 			continue
 		}
 		if ctx.Err() != nil || s.isDraining() {
@@ -135,7 +140,7 @@ func (s *Server) isDraining() bool {
 }
 
 // admit starts a session for nc, or closes it.
-func (s *Server) admit(nc net.Conn) {
+func (s *Server) admit(nc net.Conn, door Door) {
 	c, ok := newTCPConn(nc)
 	if !ok {
 		s.count.acceptFails.Add(1)
@@ -144,12 +149,12 @@ func (s *Server) admit(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	s.open(c)
+	s.enter(c, door)
 }
 
-// open starts a session on c, or closes c with a name.
-func (s *Server) open(c conn) *session {
-	sess := newSession(s, c)
+// enter starts a session on c that came in by door, or closes c with a name.
+func (s *Server) enter(c conn, door Door) *session {
+	sess := newSession(s, c, door)
 	now := sess.openedMs
 	s.count.opened.Add(1)
 

@@ -23,6 +23,7 @@ type name struct {
 type session struct {
 	srv      *Server
 	conn     conn
+	door     Door // what its listener asks for
 	id       uint64
 	opened   time.Time
 	openedMs int64
@@ -74,9 +75,9 @@ type session struct {
 	lastTime time.Time // of the last accepted share
 }
 
-func newSession(srv *Server, c conn) *session {
+func newSession(srv *Server, c conn, door Door) *session {
 	s := &session{
-		srv: srv, conn: c, opened: time.Now(), openedMs: srv.now(),
+		srv: srv, conn: c, door: door.filled(&srv.cfg), opened: time.Now(), openedMs: srv.now(),
 		en2Size: pool.Extranonce2Size, mask: pool.VersionRollingMask,
 	}
 	s.lastLine.Store(s.openedMs)
@@ -255,7 +256,7 @@ func (s *session) deliver() {
 func (s *session) start() {
 	now := s.srv.now()
 	d := s.srv.memory.get(s.names[0].worker.Name, now)
-	for _, next := range []pool.Difficulty{s.wish.start, s.suggestion, s.srv.cfg.StartDifficulty} {
+	for _, next := range []pool.Difficulty{s.wish.start, s.suggestion, s.door.StartDifficulty} {
 		if d == 0 {
 			d = next
 		}
@@ -264,7 +265,7 @@ func (s *session) start() {
 	s.started = true
 	s.startMs, s.meter.at = now, now
 	s.nextTick = now + tickMillis
-	s.vardiff = pool.NewVardiff(d.PowerOfTwo(), s.srv.cfg.SharesPerMinute, now)
+	s.vardiff = pool.NewVardiff(d.PowerOfTwo(), s.door.SharesPerMinute, now)
 	s.box.want = true
 	s.box.wantMask = s.asked
 }
@@ -272,7 +273,7 @@ func (s *session) start() {
 // clamp returns the power of two to send for d: at least the floor, at most
 // what the network asks, which wins.
 func (s *session) clamp(d, network pool.Difficulty) pool.Difficulty {
-	low := max(s.srv.cfg.MinDifficulty, s.floor)
+	low := max(s.door.MinDifficulty, s.floor)
 	if p := low.PowerOfTwo(); p < low {
 		low = p << 1
 	}

@@ -116,7 +116,7 @@ func (p *player) rig(name string) *rigEnd {
 	r := p.rigs[name]
 	if r == nil {
 		r = &rigEnd{twin: newTwin(1 << 20)}
-		r.sess = p.srv.open(r.twin)
+		r.sess = p.srv.enter(r.twin, Door{})
 		p.rigs[name] = r
 		synctest.Wait()
 	}

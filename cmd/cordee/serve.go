@@ -134,7 +134,7 @@ type process struct {
 	nodes    *bitcoind.Cluster
 	edge     *edge.Edge
 	web      net.Listener
-	rigs     []net.Listener
+	rigs     []edge.Listener
 	control  net.Listener
 }
 
@@ -201,14 +201,10 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	if err != nil {
 		return nil, err
 	}
-	first := cfg.Listeners[0]
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
-		Payer: payout.Treasury{Script: cfg.Payout.TreasuryScript},
-		Stratum: stratum.Config{
-			Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Log: log,
-			StartDifficulty: first.Start, MinDifficulty: first.Min, SharesPerMinute: float64(first.SharesPerMinute),
-		},
+		Payer:     payout.Treasury{Script: cfg.Payout.TreasuryScript},
+		Stratum:   stratum.Config{Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Log: log},
 		Listeners: p.rigs, Tag: cfg.Tag, Logger: log,
 	})
 	if err != nil {
@@ -237,10 +233,6 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	for _, l := range p.cfg.Listeners {
 		p.log.Info().Str("event", "listener.open").Str("address", l.Address).Msg("rigs are welcome")
-		if first := p.cfg.Listeners[0]; l.Start != first.Start || l.Min != first.Min || l.SharesPerMinute != first.SharesPerMinute {
-			p.log.Warn().Str("event", "listener.difficulty").Str("address", l.Address).
-				Msg("difficulty and shares_per_minute of the first [[listener]] are in force on all of them")
-		}
 	}
 	p.log.Info().Str("event", "serve.start").Str("network", p.cfg.Network.Name).Str("web", p.cfg.Web.Address).Msg("cordee serves")
 
@@ -283,10 +275,11 @@ func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 
 // close undoes what build opened before it failed.
 func (p *process) close() {
-	for _, ln := range append(p.rigs, p.web) {
-		if ln != nil {
-			_ = ln.Close() // the error to tell is the one that brought us here
-		}
+	for _, ln := range p.rigs {
+		_ = ln.Close() // the error to tell is the one that brought us here
+	}
+	if p.web != nil {
+		_ = p.web.Close() // likewise
 	}
 	if p.journal != nil {
 		if err := p.journal.Close(); err != nil {

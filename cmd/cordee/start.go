@@ -12,7 +12,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"cordee/internal/config"
+	"cordee/internal/edge"
 	"cordee/internal/journal"
+	"cordee/stratum"
 )
 
 // maxSocketPath is what sun_path of a Unix socket takes everywhere: 104 bytes
@@ -60,7 +62,7 @@ func rigRoom(log zerolog.Logger, nodes int) (int, error) {
 		return 0, fmt.Errorf("limit of open files: %w", err)
 	}
 	kept := uint64(filesOfPool + filesOfNode*nodes)
-	files := uint64(limit.Cur)
+	files := limit.Cur
 	if files <= kept {
 		return 0, fmt.Errorf("the limit of open files is %d, the pool alone may need %d: raise it (ulimit -n, LimitNOFILE=)", files, kept)
 	}
@@ -86,8 +88,8 @@ func portAdvice(key, address string, err error) error {
 }
 
 // listen opens every [[listener]], or none.
-func listen(ctx context.Context, cfg *config.Config) ([]net.Listener, error) {
-	var open []net.Listener
+func listen(ctx context.Context, cfg *config.Config) ([]edge.Listener, error) {
+	var open []edge.Listener
 	for _, l := range cfg.Listeners {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
 		if err != nil {
@@ -96,7 +98,9 @@ func listen(ctx context.Context, cfg *config.Config) ([]net.Listener, error) {
 			}
 			return nil, portAdvice("[[listener]]", l.Address, err)
 		}
-		open = append(open, ln)
+		open = append(open, edge.Listener{Listener: ln, Door: stratum.Door{
+			StartDifficulty: l.Start, MinDifficulty: l.Min, SharesPerMinute: float64(l.SharesPerMinute),
+		}})
 	}
 	return open, nil
 }

@@ -57,13 +57,19 @@ type Config struct {
 	Payer     Payer
 	Register  Register
 	Stratum   stratum.Config // Pool is set by New
-	Listeners []net.Listener
+	Listeners []Listener
 	Tag       string
 	Recovery  *journal.Recovery
 	Logger    zerolog.Logger
 
 	DrainTimeout time.Duration    // 0: 8 s, so that a stop ends within 10
 	Now          func() time.Time // nil: time.Now
+}
+
+// Listener is an open port, and what is asked of the rigs behind it.
+type Listener struct {
+	net.Listener
+	Door stratum.Door
 }
 
 // Edge is a running pool process, without its configuration and its pages.
@@ -157,7 +163,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer stopServing()
 	for _, ln := range e.cfg.Listeners {
 		g.Go(func() error { // ends with the drain
-			err := e.server.Serve(serving, ln)
+			err := e.server.ServeDoor(serving, ln.Listener, ln.Door)
 			if errors.Is(err, stratum.ErrStopped) && gctx.Err() != nil {
 				return nil // told to stop before it began
 			}

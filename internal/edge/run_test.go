@@ -28,7 +28,7 @@ func TestRunWithRealRigs(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKit(t, t.TempDir(), func(c *Config) {
-		c.Listeners = []net.Listener{ln}
+		c.Listeners = []Listener{{Listener: ln}}
 		c.Stratum.StartDifficulty, c.Stratum.MinDifficulty = 1<<19, 1<<19 // 8192 hashes a share
 	})
 	k.edge.jobs.out = k.edge.server
@@ -148,7 +148,7 @@ func TestRunSaysWhatWentWrong(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	k = newKit(t, t.TempDir(), func(c *Config) { c.Listeners = []net.Listener{ln} })
+	k = newKit(t, t.TempDir(), func(c *Config) { c.Listeners = []Listener{{Listener: ln}} })
 	defer k.journal.Close() // of no matter here
 	if err := k.edge.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Run: %v", err)
@@ -163,7 +163,7 @@ func TestDrainOutOfTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKit(t, t.TempDir(), func(c *Config) {
-		c.Listeners, c.DrainTimeout = []net.Listener{ln}, 100*time.Millisecond
+		c.Listeners, c.DrainTimeout = []Listener{{Listener: ln}}, 100*time.Millisecond
 		c.Stratum.StartDifficulty, c.Stratum.MinDifficulty = 1<<19, 1<<19
 		c.Stratum.Limits.DrainGrace = 10 * time.Millisecond
 	})
