@@ -127,8 +127,9 @@ func (r *Rules) Receipt(o *Order) (*Receipt, error) {
 	return out, out.Check()
 }
 
-// payFees pays those fees of this block that have a script and are worth an
-// output, all or none of them as they fit. The others stay in the treasury.
+// payFees pays this block's fees in their order, up to the first that stays in
+// the treasury because it has no script or is not worth an output; or none where
+// they do not fit. Being a prefix, the payments name their accounts.
 func (r *Rules) payFees(o *Order, space *room) (fees []Payment) {
 	if o.KeepFees {
 		return nil
@@ -136,8 +137,11 @@ func (r *Rules) payFees(o *Order, space *room) (fees []Payment) {
 	with := *space
 	for i, f := range r.Fees {
 		sats := o.Split.Fees[i].Sats
-		if len(f.Script) == 0 || sats < Dust(f.Script) {
+		if sats == 0 {
 			continue
+		}
+		if len(f.Script) == 0 || sats < Dust(f.Script) {
+			break
 		}
 		with = with.with(outputSize(f.Script), 1)
 		fees = append(fees, Payment{Kind: ToFee, Sats: sats, Script: f.Script})

@@ -51,7 +51,7 @@ type Rules struct {
 	XMilli     uint64     // window in thousandths of an expected block
 	Scale      pool.Scale // pool.Difficulty units in difficulty 1
 	Underfill  Underfill
-	Fees       []FeeRule // in the order that receipts list them
+	Fees       []FeeRule // in the order of receipts; those with a script first
 	MinPayout  int64     // sats; less is carried
 	MaxOutputs int       // members paid by one coinbase; 0 leaves it to the class
 }
@@ -90,6 +90,8 @@ func (r *Rules) Check() error {
 			return fmt.Errorf("fee %q: %d basis points, 0 to 10000 are allowed: %w", f.Account, f.BP, ErrRules)
 		case len(f.Script) > math.MaxUint16:
 			return fmt.Errorf("fee %q: script of %d bytes: %w", f.Account, len(f.Script), ErrRules)
+		case i > 0 && len(f.Script) > 0 && len(r.Fees[i-1].Script) == 0:
+			return fmt.Errorf("fee %q has an address, the one before it has none: put those with addresses first: %w", f.Account, ErrRules)
 		case slices.ContainsFunc(r.Fees[:i], func(g FeeRule) bool { return g.Account == f.Account }):
 			return fmt.Errorf("fee %q stands twice: %w", f.Account, ErrRules)
 		}

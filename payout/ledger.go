@@ -1,0 +1,327 @@
+package payout
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+)
+
+// ErrLedger reports an event that contradicts the ledger, or a ledger that
+// breaks one of its laws. Payouts must stop.
+var ErrLedger = errors.New("ledger does not add up")
+
+// Balance is what the pool owes one owner, and what it has paid, in sats.
+type Balance struct {
+	// Immature is of blocks that may still be orphaned. It is negative where
+	// such blocks paid more than they credited, out of Mature.
+	Immature int64
+	Mature   int64
+	Reserved int64 // in an open batch
+	Paid     int64 // by coinbases of active blocks and by batches
+	Since    int32 // height since when it is owed something, 0 if it is not
+}
+
+// Owed returns what a coinbase may pay: all that no batch has reserved.
+func (b Balance) Owed() int64 { return b.Immature + b.Mature }
+
+// BlockState is where a block of ours stands.
+type BlockState uint8
+
+// The states of a block.
+const (
+	Active   BlockState = 1 // in the followed chain
+	Mature   BlockState = 2 // and its coinbase may be spent
+	Orphaned BlockState = 3
+)
+
+// Block is a block of ours in the ledger.
+type Block struct {
+	Hash    chainhash.Hash
+	Receipt *Receipt
+	State   BlockState
+	Turn    uint16 // how often it was orphaned or restored
+	moves   []move
+}
+
+// move is what a block or batch does to one owner.
+type move struct {
+	owner        Owner
+	credit, paid int64
+}
+
+type batch struct {
+	lines    []Line
+	paid     bool
+	canceled bool
+	turn     uint16
+	height   int32
+	fee      int64
+}
+
+// Ledger is a fold over events (ADR 0009). It keeps no clock and no file; one
+// goroutine at a time may use it.
+type Ledger struct {
+	head     [32]byte
+	balances map[Owner]*Balance
+	totals   map[Purse]int64
+	blocks   map[chainhash.Hash]*Block
+	order    []chainhash.Hash // of blocks, as found
+	batches  map[[32]byte]*batch
+	halts    map[string]bool
+	touched  map[Owner][]any // *Block and *batch that move it, as they came
+}
+
+// NewLedger returns the ledger before its first event.
+func NewLedger() *Ledger {
+	return &Ledger{
+		balances: make(map[Owner]*Balance), totals: make(map[Purse]int64),
+		blocks: make(map[chainhash.Hash]*Block), batches: make(map[[32]byte]*batch),
+		halts: make(map[string]bool), touched: make(map[Owner][]any),
+	}
+}
+
+// Head returns the ledger's name: a hash over every event in it.
+func (l *Ledger) Head() [32]byte { return l.head }
+
+// Balance returns what o is owed and was paid.
+func (l *Ledger) Balance(o Owner) Balance {
+	if b := l.balances[o]; b != nil {
+		return *b
+	}
+	return Balance{}
+}
+
+// Owners returns everyone who ever moved, members by index before accounts.
+func (l *Ledger) Owners() []Owner {
+	return slices.SortedFunc(maps.Keys(l.balances), Owner.Compare)
+}
+
+// Treasury returns the sats that the treasury holds by the ledger.
+func (l *Ledger) Treasury() int64 { return l.totals[PurseTreasury] }
+
+// Blocks returns all blocks, in the order in which they were found.
+func (l *Ledger) Blocks() []Block {
+	out := make([]Block, len(l.order))
+	for i, h := range l.order {
+		out[i] = *l.blocks[h]
+	}
+	return out
+}
+
+// Block returns the block of that hash.
+func (l *Ledger) Block(hash chainhash.Hash) (Block, bool) {
+	if b := l.blocks[hash]; b != nil {
+		return *b, true
+	}
+	return Block{}, false
+}
+
+// Halts returns the names under which payouts are halted, sorted.
+func (l *Ledger) Halts() []string { return slices.Sorted(maps.Keys(l.halts)) }
+
+// Carry returns what every member is owed, for an Order whose LedgerHead is
+// Head.
+func (l *Ledger) Carry() map[uint16]Carry {
+	out := make(map[uint16]Carry)
+	for o, b := range l.balances {
+		if sats := b.Owed(); o.Account == "" && sats > 0 {
+			out[o.Member] = Carry{Sats: sats, Since: b.Since}
+		}
+	}
+	return out
+}
+
+// Reservable returns what a batch may reserve of o's balance: what is mature,
+// less what immature coinbases have paid beyond what they credited.
+func (l *Ledger) Reservable(o Owner) int64 {
+	free := l.Balance(o).Mature
+	for _, x := range l.touched[o] {
+		b, is := x.(*Block)
+		if !is || b.State != Active {
+			continue
+		}
+		for _, m := range b.moves {
+			if m.owner == o {
+				free += min(m.credit-m.paid, 0)
+			}
+		}
+	}
+	return max(free, 0)
+}
+
+// Apply enters e, or leaves the ledger as it is where e has been before, or is
+// of a turn that has. An error, ErrEvent or ErrLedger, changes nothing either.
+func (l *Ledger) Apply(e *Event) error {
+	encoded, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	postings, commit, err := l.plan(e)
+	if err != nil || commit == nil {
+		return err
+	}
+	if err := checkPostings(postings); err != nil {
+		return err
+	}
+	commit()
+	for _, p := range postings {
+		l.post(p)
+	}
+	for _, p := range postings {
+		if b := l.balances[p.Owner]; b != nil {
+			b.Since = l.since(p.Owner)
+		}
+	}
+	l.head = LedgerHead(l.head, encoded)
+	return nil
+}
+
+// Postings returns what Apply would post for e; none where e has been before.
+func (l *Ledger) Postings(e *Event) ([]Posting, error) {
+	if err := e.Check(); err != nil {
+		return nil, err
+	}
+	postings, commit, err := l.plan(e)
+	if err != nil || commit == nil {
+		return nil, err
+	}
+	return postings, nil
+}
+
+func (l *Ledger) post(p Posting) {
+	l.totals[p.Purse] += p.Sats
+	if !p.Purse.owned() {
+		return
+	}
+	b := l.balances[p.Owner]
+	if b == nil {
+		b = new(Balance)
+		l.balances[p.Owner] = b
+	}
+	switch p.Purse {
+	case PurseImmature:
+		b.Immature += p.Sats
+	case PurseMature:
+		b.Mature += p.Sats
+	case PurseReserved:
+		b.Reserved += p.Sats
+	case PursePaid:
+		b.Paid += p.Sats
+	}
+}
+
+// since recomputes from what is active by height: the last payment, or the
+// first credit after nothing was owed.
+func (l *Ledger) since(o Owner) int32 {
+	type step struct {
+		height       int32
+		credit, paid int64
+	}
+	var steps []step
+	for _, x := range l.touched[o] {
+		switch x := x.(type) {
+		case *Block:
+			if x.State == Orphaned {
+				continue
+			}
+			for _, m := range x.moves {
+				if m.owner == o {
+					steps = append(steps, step{x.Receipt.Height, m.credit, m.paid})
+				}
+			}
+		case *batch:
+			if !x.paid {
+				continue
+			}
+			for _, y := range x.lines {
+				if y.Owner == o {
+					steps = append(steps, step{x.height, 0, y.Sats})
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return int(a.height) - int(b.height) })
+	var owed int64
+	var since int32
+	for _, s := range steps {
+		if s.paid > 0 || owed == 0 {
+			since = s.height
+		}
+		if owed += s.credit - s.paid; owed == 0 {
+			since = 0
+		}
+	}
+	return since
+}
+
+// Check returns ErrLedger, wrapped with what is wrong, unless every law of ADR
+// 0009 holds: both books sum to zero, every owner's balances are what active
+// blocks and batches give, nobody was paid more than he earned, and the
+// treasury holds what is owed.
+func (l *Ledger) Check() error {
+	want := make(map[Owner]*Balance)
+	of := func(o Owner) *Balance {
+		if want[o] == nil {
+			want[o] = new(Balance)
+		}
+		return want[o]
+	}
+	for _, b := range l.blocks {
+		for _, m := range b.moves {
+			switch b.State {
+			case Active:
+				of(m.owner).Immature += m.credit - m.paid
+				of(m.owner).Paid += m.paid
+			case Mature:
+				of(m.owner).Mature += m.credit - m.paid
+				of(m.owner).Paid += m.paid
+			}
+		}
+	}
+	for _, b := range l.batches {
+		for _, x := range b.lines {
+			switch {
+			case b.paid:
+				of(x.Owner).Mature -= x.Sats
+				of(x.Owner).Paid += x.Sats
+			case !b.canceled:
+				of(x.Owner).Mature -= x.Sats
+				of(x.Owner).Reserved += x.Sats
+			}
+		}
+	}
+	var owed int64
+	for o, b := range l.balances {
+		w := *of(o)
+		w.Since = b.Since
+		if *b != w {
+			return fmt.Errorf("%s has %+v, its blocks and batches give %+v: %w", o, *b, w, ErrLedger)
+		}
+		if b.Owed() < 0 || b.Reserved < 0 || b.Paid < 0 {
+			return fmt.Errorf("%s was paid more than it earned, %+v: %w", o, *b, ErrLedger)
+		}
+		if b.Since != l.since(o) {
+			return fmt.Errorf("%s waits since %d, its blocks say %d: %w", o, b.Since, l.since(o), ErrLedger)
+		}
+		owed += b.Owed() + b.Reserved
+	}
+	for o, w := range want {
+		if l.balances[o] == nil && *w != (Balance{}) {
+			return fmt.Errorf("%s has no balance, its blocks and batches give %+v: %w", o, *w, ErrLedger)
+		}
+	}
+	var books [2]int64
+	for p, v := range l.totals {
+		books[p.book()] += v
+	}
+	if books != [2]int64{} {
+		return fmt.Errorf("claims sum to %d sats, coins to %d, not to 0: %w", books[0], books[1], ErrLedger)
+	}
+	if l.Treasury() != owed {
+		return fmt.Errorf("the treasury holds %d sats, %d are owed: %w", l.Treasury(), owed, ErrLedger)
+	}
+	return nil
+}
