@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"cordee/payout/verify"
+)
+
+func auditCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "audit",
+		Usage: "recompute what was paid, from files alone; no running pool is needed",
+		Subcommands: []*cli.Command{{
+			Name:      "vectors",
+			Usage:     "recompute files of PPLNS test vectors by the walk over all shares and by the pool's own code",
+			ArgsUsage: "FILE...",
+			Flags:     []cli.Flag{jsonFlag},
+			Action:    auditVectors,
+		}},
+	}
+}
+
+// shownDifferences is how many lines a person is given; --json has them all.
+const shownDifferences = 20
+
+// auditReport is what audit vectors prints.
+type auditReport struct {
+	OK    bool        `json:"ok"`
+	Files []auditFile `json:"files"`
+}
+
+type auditFile struct {
+	File string `json:"file"`
+	*verify.Result
+}
+
+func auditVectors(c *cli.Context) error {
+	if !c.Args().Present() {
+		return misuse{errors.New("audit vectors needs at least one FILE")}
+	}
+	report := &auditReport{OK: true}
+	var first error // what the exit is about
+	for _, name := range c.Args().Slice() {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("audit vectors: %w", err)
+		}
+		r, err := verify.Check(data)
+		if err != nil {
+			return fmt.Errorf("audit vectors: %s: %w", name, err)
+		}
+		report.Files = append(report.Files, auditFile{name, r})
+		if len(r.Differences) > 0 && first == nil {
+			first = fmt.Errorf("%s: %s", filepath.Base(name), r.Differences[0])
+		}
+	}
+	report.OK = first == nil
+	return errors.Join(first, emit(c, report, report.print))
+}
+
+func (r *auditReport) print(w io.Writer) {
+	for _, f := range r.Files {
+		fmt.Fprintf(w, "%s: %d vectors with %d blocks and %d inputs to refuse, %d values by both paths, %d differences\n",
+			f.File, f.Vectors, f.Blocks, f.Negative, f.Values, len(f.Differences))
+		for i, d := range f.Differences {
+			if i == shownDifferences {
+				fmt.Fprintf(w, "  and %d more\n", len(f.Differences)-i)
+				break
+			}
+			fmt.Fprintf(w, "  %s\n", d)
+		}
+	}
+	if r.OK {
+		fmt.Fprintln(w, "every value agrees")
+	}
+}
