@@ -32,6 +32,8 @@ var floors = map[string]int{
 	"internal/fleet":      4,
 	"internal/sandbox":    4,
 
+	"payout/verify": 4,
+
 	"stratum": 3,
 	"payout":  3,
 
@@ -46,7 +48,7 @@ const harness = "internal/harness"
 
 // pure packages compute: what they need of the world comes in as an argument.
 // Only direct imports are looked at, for btcd's wire imports net itself.
-var pure = []string{"pool", "pool/sha256d", "payout"}
+var pure = []string{"pool", "pool/sha256d", "payout", "payout/verify"}
 
 // worldly packages, each with all below it, are what a pure one may not import.
 var worldly = []string{
@@ -80,6 +82,8 @@ func TestFloorsCanFail(t *testing.T) {
 		{room{"internal/edge", []string{"cordee/internal/harness/fault"}}, "only tests may import"},
 		{room{"pool", []string{"math/rand/v2"}}, "must stay pure"},
 		{room{"pool/sha256d", []string{"os"}}, "must stay pure"},
+		{room{"payout", []string{"cordee/payout/verify"}}, "which is above it"},
+		{room{"payout/verify", []string{"os"}}, "must stay pure"},
 		{room{"payout", []string{"time"}}, "must stay pure"},
 		{room{"payout", []string{"github.com/redis/go-redis/v9"}}, "must stay pure"},
 	} {
