@@ -259,11 +259,16 @@ func (p *production) settlements(splits []*payout.Split) ([]Settlement, error) {
 		carry := ledger.Carry()
 		s := Settlement{Outputs: []LegAmount{}, Carry: map[string][2]int64{}}
 		paid := map[uint16]int64{}
+		// The treasury output also holds what is no member's; the file's is
+		// what stays of members' credits.
+		for _, f := range r.Fees {
+			s.Treasury -= f.Sats
+		}
 		for _, y := range r.Settlement {
 			switch y.Kind {
 			case payout.ToMember:
 				paid[y.Member] += y.Sats
-			case payout.ToTreasury:
+			case payout.ToTreasury, payout.ToFee:
 				s.Treasury += y.Sats
 			}
 		}

@@ -123,9 +123,9 @@ type LegAmount struct {
 
 // Settlement is what a coinbase pays, and what is owed after it.
 type Settlement struct {
-	Outputs  []LegAmount         `json:"outputs"` // in payment order
-	Treasury int64               `json:"treasury_output"`
-	Carry    map[string][2]int64 `json:"carry_after"` // sats, height since last paid
+	Outputs  []LegAmount         `json:"outputs"`         // in payment order
+	Treasury int64               `json:"treasury_output"` // of members' credits
+	Carry    map[string][2]int64 `json:"carry_after"`     // sats, height since last paid
 }
 
 // LedgerEvent is one of block, orphan, mature with the block's index, or payout
