@@ -52,6 +52,24 @@ type move struct {
 	credit, paid int64
 }
 
+// touch is what one block or one batch does to an owner while it is active.
+type touch struct {
+	block        *Block // nil where batch is not
+	batch        *batch
+	credit, paid int64
+}
+
+// height returns that of x, 0 where it is not active.
+func (x *touch) height() int32 {
+	switch {
+	case x.block != nil && x.block.State != Orphaned:
+		return x.block.Receipt.Height
+	case x.batch != nil && x.batch.paid:
+		return x.batch.height
+	}
+	return 0
+}
+
 type batch struct {
 	lines    []Line
 	paid     bool
@@ -71,7 +89,7 @@ type Ledger struct {
 	order    []chainhash.Hash // of blocks, as found
 	batches  map[[32]byte]*batch
 	halts    map[string]bool
-	touched  map[Owner][]any // *Block and *batch that move it, as they came
+	touched  map[Owner][]touch // as they came
 }
 
 // NewLedger returns the ledger before its first event.
@@ -79,7 +97,7 @@ func NewLedger() *Ledger {
 	return &Ledger{
 		balances: make(map[Owner]*Balance), totals: make(map[Purse]int64),
 		blocks: make(map[chainhash.Hash]*Block), batches: make(map[[32]byte]*batch),
-		halts: make(map[string]bool), touched: make(map[Owner][]any),
+		halts: make(map[string]bool), touched: make(map[Owner][]touch),
 	}
 }
 
@@ -139,14 +157,8 @@ func (l *Ledger) Carry() map[uint16]Carry {
 func (l *Ledger) Reservable(o Owner) int64 {
 	free := l.Balance(o).Mature
 	for _, x := range l.touched[o] {
-		b, is := x.(*Block)
-		if !is || b.State != Active {
-			continue
-		}
-		for _, m := range b.moves {
-			if m.owner == o {
-				free += min(m.credit-m.paid, 0)
-			}
+		if x.block != nil && x.block.State == Active {
+			free += min(x.credit-x.paid, 0)
 		}
 	}
 	return max(free, 0)
@@ -170,9 +182,9 @@ func (l *Ledger) Apply(e *Event) error {
 	for _, p := range postings {
 		l.post(p)
 	}
-	for _, p := range postings {
-		if b := l.balances[p.Owner]; b != nil {
-			b.Since = l.since(p.Owner)
+	for i, p := range postings {
+		if p.Purse.owned() && (i == 0 || postings[i-1].Owner != p.Owner) {
+			l.balances[p.Owner].Since = l.since(p.Owner)
 		}
 	}
 	l.head = LedgerHead(l.head, encoded)
@@ -216,39 +228,18 @@ func (l *Ledger) post(p Posting) {
 // since recomputes from what is active by height: the last payment, or the
 // first credit after nothing was owed.
 func (l *Ledger) since(o Owner) int32 {
-	type step struct {
-		height       int32
-		credit, paid int64
-	}
-	var steps []step
+	steps := make([]touch, 0, len(l.touched[o]))
 	for _, x := range l.touched[o] {
-		switch x := x.(type) {
-		case *Block:
-			if x.State == Orphaned {
-				continue
-			}
-			for _, m := range x.moves {
-				if m.owner == o {
-					steps = append(steps, step{x.Receipt.Height, m.credit, m.paid})
-				}
-			}
-		case *batch:
-			if !x.paid {
-				continue
-			}
-			for _, y := range x.lines {
-				if y.Owner == o {
-					steps = append(steps, step{x.height, 0, y.Sats})
-				}
-			}
+		if x.height() > 0 {
+			steps = append(steps, x)
 		}
 	}
-	slices.SortStableFunc(steps, func(a, b step) int { return int(a.height) - int(b.height) })
+	slices.SortStableFunc(steps, func(a, b touch) int { return int(a.height()) - int(b.height()) })
 	var owed int64
 	var since int32
 	for _, s := range steps {
 		if s.paid > 0 || owed == 0 {
-			since = s.height
+			since = s.height()
 		}
 		if owed += s.credit - s.paid; owed == 0 {
 			since = 0

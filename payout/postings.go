@@ -154,7 +154,7 @@ func (l *Ledger) planBlock(e *Event) ([]Posting, func(), error) {
 			l.blocks[e.Block] = b
 			l.order = append(l.order, e.Block)
 			for _, m := range moves {
-				l.touched[m.owner] = append(l.touched[m.owner], b)
+				l.touched[m.owner] = append(l.touched[m.owner], touch{block: b, credit: m.credit, paid: m.paid})
 			}
 		}, nil
 	}
@@ -206,7 +206,7 @@ func (l *Ledger) planBatch(e *Event) (list []Posting, commit func(), err error) 
 		return list, func() {
 			l.batches[e.Batch] = b
 			for _, x := range b.lines {
-				l.touched[x.Owner] = append(l.touched[x.Owner], b)
+				l.touched[x.Owner] = append(l.touched[x.Owner], touch{batch: b, paid: x.Sats})
 			}
 		}, nil
 	}
