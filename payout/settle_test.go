@@ -304,3 +304,53 @@ func TestCreditOnlyNeverDrains(t *testing.T) {
 		t.Errorf("drained: %v", got)
 	}
 }
+
+func TestChoose(t *testing.T) {
+	claims := []payout.Claim{
+		{Member: 1, ID: "a", Owed: 900, Since: 9, Least: 100},
+		{Member: 2, ID: "b", Owed: 800, Since: 9, Least: 100},
+		{Member: 3, ID: "c", Owed: 700, Since: 9, Least: 100},
+		{Member: 4, ID: "d", Owed: 600, Since: 9, Least: 100},
+		{Member: 5, ID: "e", Owed: 150, Since: 5, Least: 100},
+		{Member: 6, ID: "f", Owed: 120, Since: 6, Least: 100},
+		{Member: 7, ID: "g", Owed: 99, Since: 1, Least: 100}, // never worth an output
+		{Member: 8, ID: "h", Owed: 0, Since: 1},
+	}
+	c := payout.NewCandidates(chainhash.Hash{}, claims)
+	if c.Len() != 6 {
+		t.Errorf("%d are worth an output", c.Len())
+	}
+	for m, want := range map[int][]uint16{
+		-1: nil, 0: nil, 1: {1}, 3: {3, 2, 1}, 4: {5, 3, 2, 1}, 5: {5, 4, 3, 2, 1}, 6: {6, 5, 4, 3, 2, 1}, 99: {6, 5, 4, 3, 2, 1},
+	} {
+		var got []uint16
+		for _, x := range c.Choose(m) {
+			got = append(got, x.Member)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d outputs: %v, want %v", m, got, want)
+		}
+	}
+	paid, rest := payout.Pay(c.Choose(4), 1700)
+	if !slices.Equal(paid, []payout.Paid{{Member: 5, Sats: 150}, {Member: 3, Sats: 700}, {Member: 2, Sats: 800}}) || rest != 50 {
+		t.Errorf("%v, rest %d: a payment of 50 is below the least", paid, rest)
+	}
+}
+
+func TestDust(t *testing.T) {
+	run := func(head []byte, n int, tail ...byte) []byte {
+		return append(append(head, make([]byte, n)...), tail...)
+	}
+	for want, scripts := range map[int64][][]byte{
+		294: {run([]byte{0x00, 20}, 20)},
+		330: {run([]byte{0x00, 32}, 32), run([]byte{0x51, 32}, 32)},
+		540: {run([]byte{0xa9, 20}, 20, 0x87)},
+		546: {run([]byte{0x76, 0xa9, 20}, 20, 0x88, 0xac), {0x51}, nil, run([]byte{0x52, 32}, 32)},
+	} {
+		for _, s := range scripts {
+			if got := payout.Dust(s); got != want {
+				t.Errorf("%x: %d, want %d", s, got, want)
+			}
+		}
+	}
+}

@@ -104,53 +104,52 @@ type outcome struct {
 	split, settlement, ledger any
 }
 
+// vector computes v by both paths and compares with what the file expects, raw.
 func (r *Result) vector(v *Vector, raw map[string]any, dust map[string]int64) error {
-	if err := v.prepare(dust); err != nil {
+	naive, ours, err := outcomes(v, dust)
+	if err != nil {
 		return err
 	}
-	var ours []outcome
+	r.compareVector(v.Name, raw, naive, ours)
+	return nil
+}
+
+func outcomes(v *Vector, dust map[string]int64) (naive outcome, ours []outcome, err error) {
+	if err := v.prepare(dust); err != nil {
+		return naive, nil, err
+	}
 	for _, size := range slotSizes {
 		o, err := byProduction(v, size)
 		if err != nil {
-			return fmt.Errorf("slots of %d shares: %w", size, err)
+			return naive, nil, fmt.Errorf("slots of %d shares: %w", size, err)
 		}
 		ours = append(ours, o)
 	}
-	naive := byNaive(v, dust) // behind the other: it takes rules for checked
-	pick := func(get func(outcome) any) (all []any) {
+	return byNaive(v, dust), ours, nil // the naive path takes rules for checked
+}
+
+func (r *Result) compareVector(name string, raw map[string]any, naive outcome, ours []outcome) {
+	side := func(get func(outcome) any) (all []any) {
 		for _, o := range ours {
 			all = append(all, get(o))
 		}
 		return all
 	}
-	expected, _ := raw["expected"].([]any)
-	for n := range v.Blocks {
-		at := Difference{Vector: v.Name, Block: n + 1}
-		r.compare(at, expected[n], naive.blocks[n], pick(func(o outcome) any { return o.blocks[n] }))
+	for n := range naive.blocks {
+		r.compare(Difference{Vector: name, Block: n + 1}, entry(raw["expected"], n), naive.blocks[n], side(func(o outcome) any { return o.blocks[n] }))
 	}
-	whole := []struct {
-		name string
-		get  func(outcome) any
-	}{
-		{"expected_split", func(o outcome) any { return o.split }},
-		{"expected_settlement", func(o outcome) any { return o.settlement }},
-		{"expected_ledger", func(o outcome) any { return o.ledger }},
-	}
-	for _, w := range whole {
-		want, given := raw[w.name]
-		if !given {
-			continue
+	if want, given := raw["expected_settlement"]; given {
+		for n := range naive.blocks {
+			at := Difference{Vector: name, Block: n + 1, Field: "settlement"}
+			r.compare(at, entry(want, n), entry(naive.settlement, n), side(func(o outcome) any { return entry(o.settlement, n) }))
 		}
-		if list, is := want.([]any); is && w.name == "expected_settlement" {
-			for n := range list {
-				at := Difference{Vector: v.Name, Block: n + 1, Field: "settlement"}
-				r.compare(at, list[n], entry(naive.settlement, n), pick(func(o outcome) any { return entry(o.settlement, n) }))
-			}
-			continue
-		}
-		r.compare(Difference{Vector: v.Name, Field: w.name}, want, w.get(naive), pick(w.get))
 	}
-	return nil
+	if want, given := raw["expected_split"]; given {
+		r.compare(Difference{Vector: name, Field: "expected_split"}, want, naive.split, side(func(o outcome) any { return o.split }))
+	}
+	if want, given := raw["expected_ledger"]; given {
+		r.compare(Difference{Vector: name, Field: "expected_ledger"}, want, naive.ledger, side(func(o outcome) any { return o.ledger }))
+	}
 }
 
 func byNaive(v *Vector, dust map[string]int64) outcome {

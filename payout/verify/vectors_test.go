@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -30,137 +29,8 @@ func TestVectors(t *testing.T) {
 	for _, d := range r.Differences {
 		t.Error(d)
 	}
-	if r.Vectors != 22 || r.Negative != 4 || r.Blocks != 40 || r.Values < 1400 {
+	if r.Vectors != 22 || r.Negative != 4 || r.Blocks != 40 || r.Values != 1401 {
 		t.Errorf("%d vectors, %d negative, %d blocks, %d values", r.Vectors, r.Negative, r.Blocks, r.Values)
-	}
-}
-
-// spoil returns data with the value at path replaced.
-func spoil(t *testing.T, data []byte, path []any, change func(any) any) []byte {
-	t.Helper()
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var root any
-	if err := d.Decode(&root); err != nil {
-		t.Fatal(err)
-	}
-	at := root
-	for _, key := range path[:len(path)-1] {
-		switch k := key.(type) {
-		case string:
-			at = at.(map[string]any)[k]
-		case int:
-			at = at.([]any)[k]
-		}
-	}
-	switch k := path[len(path)-1].(type) {
-	case string:
-		m := at.(map[string]any)
-		if m[k] = change(m[k]); m[k] == nil {
-			delete(m, k)
-		}
-	case int:
-		l := at.([]any)
-		l[k] = change(l[k])
-	}
-	out, err := json.Marshal(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// leaves calls each with the path of every value below v that is no container.
-func leaves(v any, path []any, each func(path []any)) {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, x := range v {
-			leaves(x, append(path[:len(path):len(path)], k), each)
-		}
-	case []any:
-		for i, x := range v {
-			leaves(x, append(path[:len(path):len(path)], i), each)
-		}
-	default:
-		each(path)
-	}
-}
-
-// Every single value that the file expects is looked at: one changed at a time,
-// in a file of its vector alone, and the difference named.
-func TestEveryExpectedValueCounts(t *testing.T) {
-	var file struct {
-		Rule    string         `json:"rule"`
-		Dust    map[string]any `json:"dust_thresholds"`
-		Vectors []any          `json:"vectors"`
-	}
-	d := json.NewDecoder(bytes.NewReader(vectorFile(t)))
-	d.UseNumber()
-	if err := d.Decode(&file); err != nil {
-		t.Fatal(err)
-	}
-	changed := 0
-	for _, v := range file.Vectors {
-		name := v.(map[string]any)["name"].(string)
-		alone, err := json.Marshal(map[string]any{"rule": file.Rule, "dust_thresholds": file.Dust, "vectors": []any{v}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaves(v, nil, func(path []any) {
-			if key, _ := path[0].(string); !strings.HasPrefix(key, "expected") {
-				return
-			}
-			if testing.Short() && changed%17 != 0 {
-				changed++
-				return
-			}
-			changed++
-			bad := spoil(t, alone, append([]any{"vectors", 0}, path...), plusOne)
-			r, err := verify.Check(bad)
-			if err != nil {
-				if !errors.Is(err, verify.ErrFile) {
-					t.Fatalf("%s %v: %v", name, path, err)
-				}
-				return
-			}
-			if len(r.Differences) == 0 {
-				t.Errorf("%s: %v may be changed unseen", name, path)
-			}
-		})
-		for _, key := range []string{"expected", "expected_settlement", "expected_ledger", "expected_split"} {
-			if v.(map[string]any)[key] == nil {
-				continue
-			}
-			for _, what := range []func(any) any{func(any) any { return nil }, func(any) any { return []any{} }} {
-				r, err := verify.Check(spoil(t, alone, []any{"vectors", 0, key}, what))
-				if err == nil && len(r.Differences) == 0 {
-					t.Errorf("%s: %s may be missing", name, key)
-				}
-			}
-		}
-	}
-	if changed < 900 {
-		t.Errorf("only %d values were changed", changed)
-	}
-}
-
-// plusOne changes a leaf as little as its type allows.
-func plusOne(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		n, err := strconv.ParseInt(v.String(), 10, 64)
-		if err != nil {
-			panic(err)
-		}
-		return json.Number(strconv.FormatInt(n+1, 10))
-	case string:
-		last := v[len(v)-1]
-		if last == '9' {
-			return v[:len(v)-1] + "8"
-		}
-		return v[:len(v)-1] + string(last+1)
-	default: // null
-		return json.Number("1")
 	}
 }
 
