@@ -17,25 +17,26 @@ func events() ([]string, []*payout.Event) {
 	account := func(a string) payout.Owner { return payout.Owner{Account: a} }
 	member := func(m uint16) payout.Owner { return payout.Owner{Member: m} }
 	block, batch := chainhash.Hash(run32(20)), run32(30)
-	return []string{
-			"found, three members", "found, treasury only", "orphaned", "restored", "matured", "reserved",
-			"reserved for members", "paid", "unpaid", "cancelled", "halted", "lifted",
-		}, []*payout.Event{
-			{Kind: payout.BlockFound, Block: run32(10), Receipt: examples()["three members, a fee, carry drained"]},
-			{Kind: payout.BlockFound, Block: block, Receipt: examples()["treasury only, block 840000"]},
-			{Kind: payout.BlockOrphaned, Block: block, Turn: 1},
-			{Kind: payout.BlockRestored, Block: block, Turn: 2},
-			{Kind: payout.BlockMatured, Block: block},
-			{Kind: payout.BatchReserved, Batch: batch, Lines: []payout.Line{{Owner: account("unallocated"), Sats: 13_000_000}, {Owner: account("zz"), Sats: 1}}},
-			{Kind: payout.BatchReserved, Batch: run32(31), Lines: []payout.Line{
-				{Owner: member(0), Sats: 12345}, {Owner: member(515), Sats: 1}, {Owner: account("node"), Sats: 500_000},
-			}},
-			{Kind: payout.BatchPaid, Batch: batch, Turn: 1, Height: 900_200, TxID: run32(40), Fee: 1410},
-			{Kind: payout.BatchUnpaid, Batch: batch, Turn: 2},
-			{Kind: payout.BatchCanceled, Batch: batch},
-			{Kind: payout.Halted, Name: "I2", Text: "coinbase differs from its receipt"},
-			{Kind: payout.Lifted, Name: "I2", Text: "vérifié à la main"},
-		}
+	names := []string{
+		"found, three members", "found, treasury only", "orphaned", "restored", "matured", "reserved",
+		"reserved for members", "paid", "unpaid", "cancelled", "halted", "lifted",
+	}
+	return names, []*payout.Event{
+		{Kind: payout.BlockFound, Block: run32(10), Receipt: examples()["three members, a fee, carry drained"]},
+		{Kind: payout.BlockFound, Block: block, Receipt: examples()["treasury only, block 840000"]},
+		{Kind: payout.BlockOrphaned, Block: block, Turn: 1},
+		{Kind: payout.BlockRestored, Block: block, Turn: 2},
+		{Kind: payout.BlockMatured, Block: block},
+		{Kind: payout.BatchReserved, Batch: batch, Lines: []payout.Line{{Owner: account("unallocated"), Sats: 13_000_000}, {Owner: account("zz"), Sats: 1}}},
+		{Kind: payout.BatchReserved, Batch: run32(31), Lines: []payout.Line{
+			{Owner: member(0), Sats: 12345}, {Owner: member(515), Sats: 1}, {Owner: account("node"), Sats: 500_000},
+		}},
+		{Kind: payout.BatchPaid, Batch: batch, Turn: 1, Height: 900_200, TxID: run32(40), Fee: 1410},
+		{Kind: payout.BatchUnpaid, Batch: batch, Turn: 2},
+		{Kind: payout.BatchCanceled, Batch: batch},
+		{Kind: payout.Halted, Name: "I2", Text: "coinbase differs from its receipt"},
+		{Kind: payout.Lifted, Name: "I2", Text: "vérifié à la main"},
+	}
 }
 
 // The golden file was written by another program from the text of the ADR.

@@ -222,6 +222,7 @@ func (l *Ledger) post(p Posting) {
 		b.Reserved += p.Sats
 	case PursePaid:
 		b.Paid += p.Sats
+	case PurseMined, PurseChain, PurseTreasury, PurseOutside, PurseNetwork: // nobody's
 	}
 }
 
@@ -269,6 +270,7 @@ func (l *Ledger) Check() error {
 			case Mature:
 				of(m.owner).Mature += m.credit - m.paid
 				of(m.owner).Paid += m.paid
+			case Orphaned:
 			}
 		}
 	}

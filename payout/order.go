@@ -124,7 +124,10 @@ func (r *Rules) Receipt(o *Order) (*Receipt, error) {
 	if rest != 0 || len(out.Settlement) == 0 {
 		out.Settlement = append(out.Settlement, Payment{Kind: ToTreasury, Sats: rest, Script: o.Treasury})
 	}
-	return out, out.Check()
+	if err := out.Check(); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // payFees pays this block's fees in their order, up to the first that stays in

@@ -33,7 +33,7 @@ func (r *Rules) Split(reward int64, prev chainhash.Hash, w *Weights, id func(mem
 	}
 	if len(w.Members) == 0 {
 		s.Unallocated = s.Distributable
-		return s, s.check()
+		return s.checked()
 	}
 	parts := make([]part, 0, len(w.Members)+1)
 	seen := make(map[string]uint16, len(w.Members))
@@ -60,11 +60,12 @@ func (r *Rules) Split(reward int64, prev chainhash.Hash, w *Weights, id func(mem
 	if len(parts) > len(w.Members) {
 		s.Reserve = parts[len(parts)-1].sats
 	}
-	return s, s.check()
+	return s.checked()
 }
 
-// check is invariant I1: nothing of a reward is lost, nothing is made.
-func (s *Split) check() error {
+// checked returns s where invariant I1 holds: nothing of a reward is lost,
+// nothing is made.
+func (s *Split) checked() (*Split, error) {
 	sum := s.Reserve + s.Unallocated
 	for _, f := range s.Fees {
 		sum += f.Sats
@@ -73,9 +74,9 @@ func (s *Split) check() error {
 		sum += c.Sats
 	}
 	if sum != s.Reward {
-		return fmt.Errorf("credits, fees, reserve and unallocated sum to %d sats, the reward is %d: %w", sum, s.Reward, ErrSplit)
+		return nil, fmt.Errorf("credits, fees, reserve and unallocated sum to %d sats, the reward is %d: %w", sum, s.Reward, ErrSplit)
 	}
-	return nil
+	return s, nil
 }
 
 // entries returns s as a receipt lists it: no zero credits, and what goes to no

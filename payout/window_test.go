@@ -249,12 +249,7 @@ func thirtyDays(b *testing.B) (*payout.Rules, *payout.Window, payout.Records) {
 	first := history{records}
 	rules := &payout.Rules{Version: payout.RuleUnitPPLNS, XMilli: 1, Scale: 1} // a thousandth of a block is less than a slot
 	work := make([]payout.Sum, members)
-	w, err := payout.NewWindow(rules)
-	if err != nil {
-		b.Fatal(err)
-	}
-	// The same slots are fed to a window that is too small first, to learn the
-	// size that ends in slot 60.
+	// What slots 60 to the last weigh is the size that ends in slot 60.
 	total := new(big.Int)
 	sumsOf := func(n uint32) []payout.Sum {
 		if n == 60 {
@@ -280,7 +275,8 @@ func thirtyDays(b *testing.B) (*payout.Rules, *payout.Window, payout.Records) {
 	}
 	one := rules.Capacity()
 	rules.XMilli = total.Div(total, one).Uint64()
-	if w, err = payout.NewWindow(rules); err != nil {
+	w, err := payout.NewWindow(rules)
+	if err != nil {
 		b.Fatal(err)
 	}
 	for n := uint32(1); n <= slots; n++ {

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"crypto/sha256"
+	"maps"
 	"math/big"
 	"sort"
 	"strconv"
@@ -206,10 +207,7 @@ func naiveSettlements(v *Vector, dust map[string]int64, credits []map[string]int
 			return lessHash(b.PrevHash, a, b2)
 		}
 		sort.Slice(ids, func(i, j int) bool { return more(ids[i], ids[j]) })
-		m := v.Policy.MaxOutputs
-		if m > len(ids) {
-			m = len(ids)
-		}
+		m := min(v.Policy.MaxOutputs, len(ids))
 		top, others := append([]string{}, ids[:m-m/4]...), append([]string{}, ids[m-m/4:]...)
 		sort.Slice(others, func(i, j int) bool {
 			if since[others[i]] != since[others[j]] {
@@ -269,15 +267,7 @@ func naiveLedger(v *Vector, credits []map[string]int64) []Balances {
 		case "payout":
 			add(mature, e.Amounts, -1)
 		}
-		all = append(all, Balances{e, clone(immature), clone(mature)})
+		all = append(all, Balances{e, maps.Clone(immature), maps.Clone(mature)})
 	}
 	return all
-}
-
-func clone(m map[string]int64) map[string]int64 {
-	out := map[string]int64{}
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }
