@@ -130,10 +130,8 @@ func TestTrimForgets(t *testing.T) {
 		}
 		w.Trim(n + 1)
 	}
-	if _, err := w.Weights(4998, h.records); err == nil {
-		if _, err := w.Weights(4700, h.records); !errors.Is(err, payout.ErrWindow) {
-			t.Errorf("a cut 300 slots ago: %v", err)
-		}
+	if _, err := w.Weights(4700, h.records); !errors.Is(err, payout.ErrWindow) {
+		t.Errorf("a cut 300 slots ago: %v", err)
 	}
 	got, err := w.Weights(5000, h.records)
 	if err != nil || got.First != 4901 || got.Total.Cmp(got.Capacity) != 0 || got.Edge != nil {
