@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,12 +42,25 @@ type auditFile struct {
 }
 
 func auditVectors(c *cli.Context) error {
-	if !c.Args().Present() {
+	var names []string
+	for _, arg := range c.Args().Slice() { // flags are welcome behind the files too
+		switch {
+		case arg == "--json":
+			if err := c.Set("json", "true"); err != nil {
+				return err
+			}
+		case strings.HasPrefix(arg, "-"):
+			return misuse{fmt.Errorf("audit vectors has no flag %s; a file of that name is ./%s", arg, arg)}
+		default:
+			names = append(names, arg)
+		}
+	}
+	if len(names) == 0 {
 		return misuse{errors.New("audit vectors needs at least one FILE")}
 	}
 	report := &auditReport{OK: true}
 	var first error // what the exit is about
-	for _, name := range c.Args().Slice() {
+	for _, name := range names {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("audit vectors: %w", err)
@@ -66,7 +80,7 @@ func auditVectors(c *cli.Context) error {
 
 func (r *auditReport) print(w io.Writer) {
 	for _, f := range r.Files {
-		fmt.Fprintf(w, "%s: %d vectors with %d blocks and %d inputs to refuse, %d values by both paths, %d differences\n",
+		fmt.Fprintf(w, "%s: %d vectors with %d blocks and %d inputs to refuse, %d values by both paths, differences: %d\n",
 			f.File, f.Vectors, f.Blocks, f.Negative, f.Values, len(f.Differences))
 		for i, d := range f.Differences {
 			if i == shownDifferences {

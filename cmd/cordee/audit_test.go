@@ -35,9 +35,11 @@ func TestAuditVectors(t *testing.T) {
 	}{
 		{"all agree", []string{vectors}, 0, "every value agrees", ""},
 		{"twice the file", []string{vectors, vectors}, 0, "every value agrees", ""},
-		{"one value is wrong", []string{vectors, file("wrong.json", wrong)}, exitFailed, "1 differences", place},
+		{"one value is wrong", []string{vectors, file("wrong.json", wrong)}, exitFailed, "differences: 1", place},
 		{"an unknown field", []string{file("unknown.json", unknown)}, exitFailed, "", `unknown field "cut_sequence"`},
 		{"no such file", []string{filepath.Join(dir, "none.json")}, exitFailed, "", "none.json"},
+		{"json behind", []string{vectors, "--json"}, 0, `{"ok":true,`, ""},
+		{"a flag of no meaning", []string{vectors, "--fast"}, exitMisuse, "", "--fast"},
 		{"no file", nil, exitMisuse, "", "at least one FILE"},
 	} {
 		var out, complaint bytes.Buffer
