@@ -1,6 +1,9 @@
 package payout
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // The checks below are the same for every Store; each returns ErrInvalid with
 // what is wrong.
@@ -63,6 +66,9 @@ func CheckHalt(reason, who string) error {
 	}
 	if who == "" || len(who) > MaxKeyBytes {
 		return fmt.Errorf("author of %d bytes, 1 to %d: %w", len(who), MaxKeyBytes, ErrInvalid)
+	}
+	if !utf8.ValidString(reason) || !utf8.ValidString(who) {
+		return fmt.Errorf("reason %q, author %q: not UTF-8: %w", reason, who, ErrInvalid)
 	}
 	return nil
 }

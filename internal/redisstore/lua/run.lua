@@ -1,0 +1,17 @@
+-- KEYS: meta, runs, then the run keys the caller knows of; ARGV: incarnation, then their nBits.
+-- Returns the nBits there are, and, if they are those the caller knows, each run.
+local bits = redis.call('HKEYS', KEYS[2])
+local answer = {'ok', bits}
+local known = {}
+for i = 2, #ARGV do
+  known[ARGV[i]] = true
+end
+for _, b in ipairs(bits) do
+  if not known[b] then
+    return {'unknown', bits}
+  end
+end
+for i = 3, #KEYS do
+  answer[i] = redis.call('HGETALL', KEYS[i])
+end
+return answer
