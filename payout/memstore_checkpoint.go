@@ -99,7 +99,7 @@ func sortedKeys[V any](m map[uint32]V) []uint32 {
 }
 
 // Restore makes m hold what the checkpoint b says, or changes nothing and
-// returns ErrCorrupt. Leases are not restored; their tokens go on.
+// returns ErrCorrupt. Leases are not restored.
 func (m *Memory) Restore(b []byte) error {
 	state, err := decodeCheckpoint(b)
 	if err != nil {
@@ -107,9 +107,7 @@ func (m *Memory) Restore(b []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	fence := max(m.fence, state.fence)
 	m.memoryState = *state
-	m.fence = fence
 	m.leases = map[string]memoryLease{}
 	return nil
 }

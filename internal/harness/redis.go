@@ -1,0 +1,127 @@
+package harness
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Redis is a redis-server of a test's own, on loopback and in a temporary
+// directory, with an AOF that is synced before every answer.
+type Redis struct {
+	Addr string // host:port, the same after Kill and Start
+	Dir  string // its working directory
+
+	tb   testing.TB
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{}
+	log  *bytes.Buffer // read only after done
+}
+
+// StartRedis starts the redis-server of PATH with further arguments, which
+// override the settings above, and returns when it answers. Without one it
+// skips the test, or fails it where CI=true.
+func StartRedis(tb testing.TB, args ...string) *Redis {
+	tb.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			tb.Fatal("no redis-server on PATH: run make deps, or install redis-server")
+		}
+		tb.Skip("no redis-server on PATH: run make deps, or install redis-server")
+	}
+	r := &Redis{tb: tb, Dir: tb.TempDir()}
+	port := strconv.Itoa(freePort(tb))
+	r.Addr = net.JoinHostPort("127.0.0.1", port)
+	r.args = append([]string{path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
+		"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200"}, args...)
+	r.Start()
+	tb.Cleanup(r.Kill)
+	return r
+}
+
+// Start starts the process, anew after Kill.
+func (r *Redis) Start() {
+	r.tb.Helper()
+	r.log = &bytes.Buffer{}
+	r.cmd = exec.Command(r.args[0], r.args[1:]...)
+	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
+	r.cmd.WaitDelay = time.Second
+	if err := r.cmd.Start(); err != nil {
+		r.tb.Fatal(err)
+	}
+	r.done = make(chan struct{})
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		_ = cmd.Wait()
+		close(done)
+	}(r.cmd, r.done)
+
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(20 * time.Second)
+	defer late.Stop()
+	for {
+		select {
+		case <-r.done:
+			r.tb.Fatalf("redis-server ended at once:\n%s", r.log)
+		case <-late.C:
+			r.Kill()
+			r.tb.Fatalf("redis-server does not answer:\n%s", r.log)
+		case <-tick.C:
+		}
+		// PONG, or a demand for a password: it has loaded its data.
+		if answer := r.ask("PING\r\n"); strings.HasPrefix(answer, "+PONG") || strings.HasPrefix(answer, "-NOAUTH") {
+			return
+		}
+	}
+}
+
+// ask sends one inline command and returns the start of its answer.
+func (r *Redis) ask(command string) string {
+	conn, err := net.DialTimeout("tcp", r.Addr, time.Second)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte(command)); err != nil {
+		return ""
+	}
+	answer := make([]byte, 64)
+	n, _ := conn.Read(answer)
+	return string(answer[:n])
+}
+
+// Kill ends the process at once, as kill -9 does.
+func (r *Redis) Kill() {
+	_ = r.cmd.Process.Kill()
+	<-r.done
+}
+
+// TruncateAOF cuts n bytes off the end of the newest AOF file, as a crash of
+// the machine may. The server must be dead.
+func (r *Redis) TruncateAOF(n int64) {
+	r.tb.Helper()
+	files, err := filepath.Glob(filepath.Join(r.Dir, "appendonlydir", "*.incr.aof"))
+	if err == nil && len(files) == 0 {
+		files, err = filepath.Glob(filepath.Join(r.Dir, "*.aof")) // before Redis 7
+	}
+	if err != nil || len(files) == 0 {
+		r.tb.Fatalf("no AOF in %s: %v", r.Dir, err)
+	}
+	file := files[len(files)-1]
+	info, err := os.Stat(file)
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	if err := os.Truncate(file, max(0, info.Size()-n)); err != nil {
+		r.tb.Fatal(err)
+	}
+}

@@ -1,0 +1,10 @@
+package payout
+
+import "crypto/sha256"
+
+// SealCheckpoint returns b with the right checksum in place of its last bytes.
+func SealCheckpoint(b []byte) []byte {
+	body := b[:max(0, len(b)-sha256.Size)]
+	sum := sha256.Sum256(body)
+	return append(body[:len(body):len(body)], sum[:]...)
+}
