@@ -37,11 +37,31 @@ func StartRedis(tb testing.TB, args ...string) *Redis {
 		}
 		tb.Skip("no redis-server on PATH: run make deps, or install redis-server")
 	}
-	r := &Redis{tb: tb, Dir: tb.TempDir()}
-	port := strconv.Itoa(freePort(tb))
-	r.Addr = net.JoinHostPort("127.0.0.1", port)
+	r, port := newRedis(tb)
 	r.args = append([]string{path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200"}, args...)
+	r.Start()
+	tb.Cleanup(r.Kill)
+	return r
+}
+
+func newRedis(tb testing.TB) (r *Redis, port string) {
+	port = strconv.Itoa(freePort(tb))
+	return &Redis{tb: tb, Dir: tb.TempDir(), Addr: net.JoinHostPort("127.0.0.1", port)}, port
+}
+
+// StartSentinel starts a sentinel that calls master by name, and rules alone.
+func StartSentinel(tb testing.TB, name string, master *Redis) *Redis {
+	tb.Helper()
+	r, port := newRedis(tb)
+	_, masterPort, _ := net.SplitHostPort(master.Addr)
+	conf := filepath.Join(r.Dir, "sentinel.conf")
+	text := "bind 127.0.0.1\nport " + port + "\ndir " + r.Dir + "\nsentinel monitor " + name + " 127.0.0.1 " + masterPort +
+		" 1\nsentinel down-after-milliseconds " + name + " 300\nsentinel failover-timeout " + name + " 3000\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	r.args = []string{master.args[0], conf, "--sentinel"}
 	r.Start()
 	tb.Cleanup(r.Kill)
 	return r

@@ -138,3 +138,11 @@ func (c *Config) client() (*redis.Client, error) {
 		DisableIdentity: true,
 	}), nil
 }
+
+// silence keeps the client from writing to standard error what it returns as
+// errors too. Its logger is global, and this package its only importer.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+func init() { redis.SetLogger(silence{}) }

@@ -27,8 +27,8 @@
 // Every write is one Lua call. Redis isolates a script but rolls nothing back,
 // so each of them looks at everything first and writes after. All begin with
 // the same look at meta: a store that was flushed, restored from elsewhere or
-// promoted empty is noticed by the first call, not the next check. Reads are one
-// MULTI that holds the same look.
+// promoted empty is noticed by the first call, not the next check. Reads are
+// scripts too: a MULTI would be refused, even for reading, while memory is short.
 //
 // Lua numbers are doubles. Sums, seqs and limits go in and out as text, are
 // compared as text and added by HINCRBY; none is ever a Lua number.

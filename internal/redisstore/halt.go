@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/redis/go-redis/v9"
-
 	"cordee/payout"
 )
 
@@ -42,25 +40,27 @@ func parseHalt(at, line string) (payout.HaltRecord, error) {
 // Halted is payout.Store's.
 func (s *Store) Halted(ctx context.Context) (payout.HaltRecord, error) {
 	for {
-		var count *redis.StringCmd
-		if err := s.read(ctx, func(p redis.Pipeliner) { count = p.HGet(ctx, s.keys.state(), "halts") }); err != nil {
+		count, err := s.lastHalt(ctx)
+		if err != nil || count == "" {
 			return payout.HaltRecord{}, err
 		}
-		if count.Val() == "" {
-			return payout.HaltRecord{}, nil
-		}
-		var line, again *redis.StringCmd
-		err := s.read(ctx, func(p redis.Pipeliner) {
-			line = p.HGet(ctx, s.keys.halts(), count.Val())
-			again = p.HGet(ctx, s.keys.state(), "halts")
-		})
+		values, err := s.read(ctx, hash{s.keys.halts(), []string{count}}, hash{s.keys.state(), []string{"halts"}})
 		if err != nil {
 			return payout.HaltRecord{}, err
 		}
-		if again.Val() == count.Val() { // otherwise a newer line came in between
-			return parseHalt(count.Val(), line.Val())
+		if texts(values[1])[0] == count { // otherwise a newer line came in between
+			return parseHalt(count, texts(values[0])[0])
 		}
 	}
+}
+
+// lastHalt returns the number of the newest line, "" where there is none.
+func (s *Store) lastHalt(ctx context.Context) (string, error) {
+	values, err := s.read(ctx, hash{s.keys.state(), []string{"halts"}})
+	if err != nil {
+		return "", err
+	}
+	return texts(values[0])[0], nil
 }
 
 // Halt is payout.Store's: one call of halt.lua.

@@ -32,7 +32,7 @@ func (s *Store) Health(ctx context.Context) ([]payout.Problem, error) {
 		return nil, err
 	}
 	if s.opened.Load() != nil {
-		switch err := s.read(ctx, func(redis.Pipeliner) {}); {
+		switch _, err := s.read(ctx); {
 		case errors.Is(err, payout.ErrIncarnationMissing):
 			problems = append(problems, payout.Problem{
 				Name: "incarnation", What: err.Error(), Fatal: true,
@@ -108,6 +108,11 @@ func (f facts) judge() []payout.Problem {
 	add := func(fatal bool, name, do, what string, a ...any) {
 		list = append(list, payout.Problem{Name: name, What: fmt.Sprintf(what, a...), Do: do, Fatal: fatal})
 	}
+	if f.info["redis_mode"] == "sentinel" {
+		add(true, "sentinel", `write mode "sentinel" and the master's name, or the address of the server itself`,
+			"the address is a sentinel's")
+		return list
+	}
 	if f.info == nil {
 		add(!f.trust, "info-forbidden", "allow INFO to the pool's user", "the server does not answer INFO")
 	} else {
@@ -138,14 +143,10 @@ func (f facts) judgeInfo(add func(fatal bool, name, do, what string, a ...any)) 
 	if v := f.info["redis_version"]; older(v, 6, 2) {
 		add(true, "version", "install Redis 6.2 or newer, or Valkey", "it is Redis %q", v)
 	}
-	if f.info["redis_mode"] == "sentinel" {
-		add(true, "sentinel", `write mode "sentinel" and the master's name, or the address of the server itself`,
-			"the address is a sentinel's")
-	}
 	if f.info["cluster_enabled"] == "1" {
 		add(true, "cluster", "use one primary with replicas, cluster-enabled no", "the server is a node of a cluster")
 	}
-	if role := f.info["role"]; role != "master" && f.info["redis_mode"] != "sentinel" {
+	if role := f.info["role"]; role != "master" {
 		add(true, "role", "point the address at the primary, or use sentinels", "it is a replica (role %q)", role)
 	}
 	if policy := f.info["maxmemory_policy"]; policy != "noeviction" {

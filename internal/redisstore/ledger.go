@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 
-	"github.com/redis/go-redis/v9"
-
 	"cordee/payout"
 )
 
@@ -37,34 +35,26 @@ func (s *Store) PutSlot(ctx context.Context, m payout.Manifest) error {
 
 func hexHash(h [32]byte) string { return hex.EncodeToString(h[:]) }
 
-// tip is a chain's newest head and its length, as fields of state.
-type tip struct{ values *redis.SliceCmd }
-
-func (s *Store) askTip(ctx context.Context, p redis.Pipeliner, count, head string) tip {
-	return tip{p.HMGet(ctx, s.keys.state(), count, head)}
-}
-
-func (t tip) parse() (count uint64, head [32]byte, err error) {
-	v := t.values.Val()
-	if len(v) != 2 || v[0] == nil {
-		return 0, head, nil
-	}
-	n, _ := v[0].(string)
-	h, _ := v[1].(string)
-	if count, err = parseNumber(n, "the length of a chain"); err != nil {
+// tip returns a chain's length and newest head, which are fields of state.
+func (s *Store) tip(ctx context.Context, length, newest string) (count uint64, head [32]byte, err error) {
+	values, err := s.read(ctx, hash{s.keys.state(), []string{length, newest}})
+	if err != nil {
 		return 0, head, err
 	}
-	head, err = parseHash(h, "the head of a chain")
+	v := texts(values[0])
+	if v[0] == "" {
+		return 0, head, nil
+	}
+	if count, err = parseNumber(v[0], "the length of a chain"); err != nil {
+		return 0, head, err
+	}
+	head, err = parseHash(v[1], "the head of a chain")
 	return count, head, err
 }
 
 // LastSlot is payout.Store's.
 func (s *Store) LastSlot(ctx context.Context) (slot uint32, head [32]byte, err error) {
-	var t tip
-	if err := s.read(ctx, func(p redis.Pipeliner) { t = s.askTip(ctx, p, "slot", "slothead") }); err != nil {
-		return 0, head, err
-	}
-	count, head, err := t.parse()
+	count, head, err := s.tip(ctx, "slot", "slothead")
 	return uint32(count), head, err
 }
 
@@ -79,21 +69,16 @@ func (s *Store) page(ctx context.Context, key, last string, from uint64, limit i
 	if len(fields) == 0 {
 		fields = []string{number(from)} // HMGET takes one at least
 	}
-	var values *redis.SliceCmd
-	var count *redis.StringCmd
-	err := s.read(ctx, func(p redis.Pipeliner) {
-		values = p.HMGet(ctx, key, fields...)
-		count = p.HGet(ctx, s.keys.state(), last)
-	})
+	values, err := s.read(ctx, hash{key, fields}, hash{s.keys.state(), []string{last}})
 	if err != nil {
 		return nil, err
 	}
-	n, err := parseNumber(orZero(count.Val()), "the length of a chain")
+	n, err := parseNumber(orZero(texts(values[1])[0]), "the length of a chain")
 	if err != nil {
 		return nil, err
 	}
 	var page []string
-	for i, v := range values.Val()[:payout.Page(limit)] {
+	for i, v := range values[0][:payout.Page(limit)] {
 		if from+uint64(i) > n {
 			break
 		}
@@ -163,11 +148,7 @@ func (s *Store) Append(ctx context.Context, expect [32]byte, records ...payout.L
 
 // Head is payout.Store's.
 func (s *Store) Head(ctx context.Context) (head [32]byte, count uint64, err error) {
-	var t tip
-	if err := s.read(ctx, func(p redis.Pipeliner) { t = s.askTip(ctx, p, "records", "head") }); err != nil {
-		return head, 0, err
-	}
-	count, head, err = t.parse()
+	count, head, err = s.tip(ctx, "records", "head")
 	return head, count, err
 }
 

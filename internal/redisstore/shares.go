@@ -6,8 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
 	"cordee/payout"
 )
 
@@ -52,12 +50,11 @@ func (s *Store) Apply(ctx context.Context, b payout.Batch) (hwm uint64, applied 
 
 // HWM is payout.Store's.
 func (s *Store) HWM(ctx context.Context, edge uint16, epoch uint32) (uint64, error) {
-	var value *redis.StringCmd
-	err := s.read(ctx, func(p redis.Pipeliner) { value = p.HGet(ctx, s.keys.hwm(), markField(edge, epoch)) })
+	values, err := s.read(ctx, hash{s.keys.hwm(), []string{markField(edge, epoch)}})
 	if err != nil {
 		return 0, err
 	}
-	return parseNumber(orZero(value.Val()), "the high-water mark")
+	return parseNumber(orZero(texts(values[0])[0]), "the high-water mark")
 }
 
 func orZero(s string) string {
@@ -69,12 +66,12 @@ func orZero(s string) string {
 
 // HWMs is payout.Store's.
 func (s *Store) HWMs(ctx context.Context) ([]payout.Mark, error) {
-	var all *redis.MapStringStringCmd
-	if err := s.read(ctx, func(p redis.Pipeliner) { all = p.HGetAll(ctx, s.keys.hwm()) }); err != nil {
+	all, err := s.readAll(ctx, s.keys.hwm())
+	if err != nil {
 		return nil, err
 	}
-	marks := make([]payout.Mark, 0, len(all.Val()))
-	for field, value := range all.Val() {
+	marks := make([]payout.Mark, 0, len(all))
+	for field, value := range all {
 		m, err := parseMark(field, value)
 		if err != nil {
 			return nil, err
@@ -87,12 +84,12 @@ func (s *Store) HWMs(ctx context.Context) ([]payout.Mark, error) {
 
 // Deltas is payout.Store's.
 func (s *Store) Deltas(ctx context.Context, slot uint32) ([]payout.Sum, error) {
-	var all *redis.MapStringStringCmd
-	if err := s.read(ctx, func(p redis.Pipeliner) { all = p.HGetAll(ctx, s.keys.delta(slot)) }); err != nil {
+	all, err := s.readAll(ctx, s.keys.delta(slot))
+	if err != nil {
 		return nil, err
 	}
-	sums := make([]payout.Sum, 0, len(all.Val()))
-	for field, value := range all.Val() {
+	sums := make([]payout.Sum, 0, len(all))
+	for field, value := range all {
 		sum, err := parseDelta(field, value)
 		if err != nil {
 			return nil, err
@@ -106,32 +103,23 @@ func (s *Store) Deltas(ctx context.Context, slot uint32) ([]payout.Sum, error) {
 // Run is payout.Store's. The script may only touch keys it was given, so the
 // first call after a new nBits learns of it and asks again.
 func (s *Store) Run(ctx context.Context) ([]payout.Sum, error) {
-	meta := s.opened.Load()
-	if meta == nil {
-		return nil, payout.ErrNotOpen
-	}
 	for {
 		bits := s.knownBits()
-		keys, args := []string{s.keys.meta(), s.keys.runs()}, []any{hexID(*meta)}
+		keys, args := []string{s.keys.runs()}, []any{}
 		for _, b := range bits {
 			keys, args = append(keys, s.keys.prefix+"run:"+b), append(args, b)
 		}
-		answer, err := runScript.Run(ctx, s.client, keys, args...).Slice()
-		if err != nil {
-			return nil, classify(ctx, err)
-		}
-		status, rest := answer[0].(string), answer[1:]
-		if status == "unknown" {
+		status, rest, err := s.guarded(ctx, runScript, keys, args...)
+		switch {
+		case err != nil:
+			return nil, err
+		case status == "unknown" && len(rest) == 1:
 			s.learn(texts(rest[0]))
-			continue
+		case status == "ok" && len(rest) == len(bits):
+			return parseRuns(bits, rest)
+		default:
+			return nil, fmt.Errorf("%d runs of %d: %w", len(rest), len(bits), payout.ErrCorrupt)
 		}
-		if status != "ok" {
-			return nil, s.guarded(status, texts(rest), hexID(*meta))
-		}
-		if len(rest) != 1+len(bits) {
-			return nil, fmt.Errorf("%d runs of %d: %w", len(rest)-1, len(bits), payout.ErrCorrupt)
-		}
-		return parseRuns(bits, rest[1:])
 	}
 }
 
@@ -168,16 +156,4 @@ func (s *Store) learn(bits []string) {
 	for _, b := range bits {
 		s.bits[b] = true
 	}
-}
-
-// texts returns the texts of a list a script answered, without what is none.
-func texts(v any) []string {
-	list, _ := v.([]any)
-	t := make([]string, 0, len(list))
-	for _, e := range list {
-		if s, ok := e.(string); ok {
-			t = append(t, s)
-		}
-	}
-	return t
 }

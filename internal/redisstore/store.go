@@ -34,6 +34,7 @@ func script(name string) *redis.Script {
 var (
 	openScript    = script("open")
 	applyScript   = script("apply")
+	readScript    = script("read")
 	runScript     = script("run")
 	putSlotScript = script("putslot")
 	appendScript  = script("append")
@@ -91,22 +92,25 @@ func (s *Store) Open(ctx context.Context, meta payout.Meta, mayInit bool) error 
 		may = "1"
 	}
 	genesis, schema, incarnation := hex.EncodeToString(meta.Genesis[:]), number(uint64(meta.Schema)), hexID(meta)
-	answer, err := s.raw(ctx, openScript, s.keys.all(), may, meta.Network, genesis, schema, incarnation)
+	status, rest, err := s.raw(ctx, openScript, s.keys.all(), may, meta.Network, genesis, schema, incarnation)
 	if err != nil {
 		return err
 	}
+	have := texts(rest)
 	switch {
-	case answer[0] == "headless":
+	case status == "headless":
 		return fmt.Errorf("%s* has contents but no identity: %w", s.keys.prefix, payout.ErrIncarnationMissing)
-	case answer[0] == "missing":
+	case status == "missing":
 		return fmt.Errorf("%s* is empty: %w", s.keys.prefix, payout.ErrIncarnationMissing)
-	case answer[1] != meta.Network || answer[2] != genesis:
+	case len(have) != 4:
+		return fmt.Errorf("%s answers %v: %w", s.keys.meta(), have, payout.ErrCorrupt)
+	case have[0] != meta.Network || have[1] != genesis:
 		return fmt.Errorf("%s* is of network %q, genesis %s, not %q, %s: %w",
-			s.keys.prefix, answer[1], answer[2], meta.Network, genesis, payout.ErrForeign)
-	case answer[4] != incarnation:
-		return fmt.Errorf("%s* is incarnation %s, not %s: %w", s.keys.prefix, answer[4], incarnation, payout.ErrForeign)
-	case answer[3] != schema:
-		return fmt.Errorf("%s* has schema %s, this program writes %s: %w", s.keys.prefix, answer[3], schema, payout.ErrForeign)
+			s.keys.prefix, have[0], have[1], meta.Network, genesis, payout.ErrForeign)
+	case have[3] != incarnation:
+		return fmt.Errorf("%s* is incarnation %s, not %s: %w", s.keys.prefix, have[3], incarnation, payout.ErrForeign)
+	case have[2] != schema:
+		return fmt.Errorf("%s* has schema %s, this program writes %s: %w", s.keys.prefix, have[2], schema, payout.ErrForeign)
 	}
 	s.opened.Store(&meta)
 	return nil
@@ -114,70 +118,117 @@ func (s *Store) Open(ctx context.Context, meta payout.Meta, mayInit bool) error 
 
 func hexID(m payout.Meta) string { return hex.EncodeToString(m.Incarnation[:]) }
 
-// raw runs a script and returns its answer, whose entries are texts.
-func (s *Store) raw(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]string, error) {
-	answer, err := script.Run(ctx, s.client, keys, args...).StringSlice()
+// raw runs a script and returns its answer, which begins with a status.
+func (s *Store) raw(ctx context.Context, script *redis.Script, keys []string, args ...any) (status string, rest []any, err error) {
+	answer, err := script.Run(ctx, s.client, keys, args...).Slice()
 	if err != nil {
-		return nil, classify(ctx, err)
+		return "", nil, classify(ctx, err)
 	}
-	if len(answer) == 0 {
-		return nil, fmt.Errorf("a script answered nothing: %w", payout.ErrCorrupt)
+	if len(answer) > 0 {
+		status, _ = answer[0].(string)
 	}
-	return answer, nil
+	if status == "" {
+		return "", nil, fmt.Errorf("a script answered %v: %w", answer, payout.ErrCorrupt)
+	}
+	return status, answer[1:], nil
 }
 
-// call is raw for a script with the guard: keys go behind meta, args behind the
-// incarnation.
+// callAny is raw for a script with the guard: keys go behind meta, args behind
+// the incarnation. It returns what follows "ok".
+func (s *Store) callAny(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]any, error) {
+	status, rest, err := s.guarded(ctx, script, keys, args...)
+	if err != nil {
+		return nil, err
+	}
+	if status != "ok" {
+		return nil, fmt.Errorf("a script answered %s %v: %w", status, rest, payout.ErrCorrupt)
+	}
+	return rest, nil
+}
+
+// call is raw for a script with the guard, whose answer is texts: status first.
 func (s *Store) call(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]string, error) {
-	meta := s.opened.Load()
-	if meta == nil {
-		return nil, payout.ErrNotOpen
-	}
-	answer, err := s.raw(ctx, script, append([]string{s.keys.meta()}, keys...), append([]any{hexID(*meta)}, args...)...)
+	status, rest, err := s.guarded(ctx, script, keys, args...)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.guarded(answer[0], answer[1:], hexID(*meta)); err != nil {
-		return nil, err
-	}
-	return answer, nil
+	return append([]string{status}, texts(rest)...), nil
 }
 
-// guarded returns the error for what guard.lua answered.
-func (s *Store) guarded(status string, rest []string, want string) error {
-	switch status {
-	case "missing":
-		return fmt.Errorf("%s* has lost it since it was opened: %w", s.keys.prefix, payout.ErrIncarnationMissing)
-	case "foreign":
-		return fmt.Errorf("%s* is incarnation %s now, not %s: %w", s.keys.prefix, strings.Join(rest, " "), want, payout.ErrForeign)
-	}
-	return nil
-}
-
-// read runs the commands that ask puts into one MULTI behind the guard.
-func (s *Store) read(ctx context.Context, ask func(redis.Pipeliner)) error {
+func (s *Store) guarded(ctx context.Context, script *redis.Script, keys []string, args ...any) (status string, rest []any, err error) {
 	meta := s.opened.Load()
 	if meta == nil {
-		return payout.ErrNotOpen
+		return "", nil, payout.ErrNotOpen
 	}
-	var have *redis.StringCmd
-	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		have = p.HGet(ctx, s.keys.meta(), "incarnation")
-		ask(p)
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return classify(ctx, err)
-	}
-	switch incarnation, err := have.Result(); {
-	case errors.Is(err, redis.Nil):
-		return s.guarded("missing", nil, "")
+	keys = append([]string{s.keys.meta()}, keys...)
+	status, rest, err = s.raw(ctx, script, keys, append([]any{hexID(*meta)}, args...)...)
+	switch {
 	case err != nil:
-		return classify(ctx, err)
-	case incarnation != hexID(*meta):
-		return s.guarded("foreign", []string{incarnation}, hexID(*meta))
+		return "", nil, err
+	case status == "missing":
+		return "", nil, fmt.Errorf("%s* has lost it since it was opened: %w", s.keys.prefix, payout.ErrIncarnationMissing)
+	case status == "foreign":
+		return "", nil, fmt.Errorf("%s* is incarnation %s now, not %s: %w",
+			s.keys.prefix, strings.Join(texts(rest), " "), hexID(*meta), payout.ErrForeign)
 	}
-	return nil
+	return status, rest, nil
+}
+
+// hash names fields of one hash; no fields are all of them.
+type hash struct {
+	key    string
+	fields []string
+}
+
+// read returns per hash the values of its fields, nil for each there is none,
+// or field and value in turns: all of one moment, behind the guard.
+func (s *Store) read(ctx context.Context, hashes ...hash) ([][]any, error) {
+	keys, args := make([]string, 0, len(hashes)), []any{}
+	for _, h := range hashes {
+		keys, args = append(keys, h.key), append(args, len(h.fields))
+		for _, f := range h.fields {
+			args = append(args, f)
+		}
+	}
+	answer, err := s.callAny(ctx, readScript, keys, args...)
+	if err != nil {
+		return nil, err
+	}
+	values := make([][]any, len(hashes))
+	for i := range values {
+		var ok bool
+		if i >= len(answer) {
+			return nil, fmt.Errorf("%d answers for %d hashes: %w", len(answer), len(hashes), payout.ErrCorrupt)
+		}
+		if values[i], ok = answer[i].([]any); !ok {
+			return nil, fmt.Errorf("%s answers %v: %w", hashes[i].key, answer[i], payout.ErrCorrupt)
+		}
+	}
+	return values, nil
+}
+
+// readAll returns one hash.
+func (s *Store) readAll(ctx context.Context, key string) (map[string]string, error) {
+	values, err := s.read(ctx, hash{key: key})
+	if err != nil {
+		return nil, err
+	}
+	pairs := texts(values[0])
+	all := make(map[string]string, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		all[pairs[i]] = pairs[i+1]
+	}
+	return all, nil
+}
+
+// texts returns the texts of a list a script answered, "" for what is none.
+func texts(v any) []string {
+	list, _ := v.([]any)
+	t := make([]string, len(list))
+	for i, e := range list {
+		t[i], _ = e.(string)
+	}
+	return t
 }
 
 // classify wraps err with the payout error that says what to do about it.

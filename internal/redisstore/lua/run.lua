@@ -1,7 +1,7 @@
 -- KEYS: meta, runs, then the run keys the caller knows of; ARGV: incarnation, then their nBits.
--- Returns the nBits there are, and, if they are those the caller knows, each run.
+-- Returns each run, or the nBits there are where the caller does not know all.
 local bits = redis.call('HKEYS', KEYS[2])
-local answer = {'ok', bits}
+local answer = {'ok'}
 local known = {}
 for i = 2, #ARGV do
   known[ARGV[i]] = true
@@ -12,6 +12,6 @@ for _, b in ipairs(bits) do
   end
 end
 for i = 3, #KEYS do
-  answer[i] = redis.call('HGETALL', KEYS[i])
+  answer[i - 1] = redis.call('HGETALL', KEYS[i])
 end
 return answer
