@@ -56,7 +56,7 @@ func TestStore(t *testing.T, open func(testing.TB) payout.Store) {
 		{"Batches", storeBatches}, {"BatchRefusals", storeBatchRefusals}, {"Overflow", storeOverflow},
 		{"Appliers", storeAppliers}, {"Slots", storeSlots}, {"Ledger", storeLedger},
 		{"LedgerRace", storeLedgerRace}, {"Halts", storeHalts}, {"Leases", storeLeases},
-		{"Empty", storeEmpty}, {"Slices", storeSlices}, {"Cancelled", storeCancelled},
+		{"Empty", storeEmpty}, {"Slices", storeSlices}, {"Largest", storeLargest}, {"Cancelled", storeCancelled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -268,4 +268,43 @@ func storeSlices(t *testing.T, s payout.Store) {
 		clear(slots[0].Bytes)
 		clear(records[0].Data)
 	}
+}
+
+// storeLargest gives every call all it may take.
+func storeLargest(t *testing.T, s payout.Store) {
+	ctx := t.Context()
+	b := payout.Batch{Edge: 1, Epoch: 1, Slot: math.MaxUint32, From: 1, To: math.MaxInt64}
+	for i := range uint32(payout.MaxBatchSums) {
+		b.Sums = append(b.Sums, payout.Sum{Member: uint16(i / 64), WorkBits: math.MaxUint32 - 64 + i%64, Difficulty: uint64(i) + 1})
+	}
+	apply(t, s, b, math.MaxInt64, true)
+	wantSame(t, "run", run(t, s), b.Sums)
+
+	m := StoreManifest(1, 1)
+	m.Bytes = bytes.Repeat([]byte{0xfe}, payout.MaxValueBytes)
+	wantErr(t, "PutSlot", s.PutSlot(ctx, m), nil)
+	slots, err := s.Slots(ctx, 1, 1)
+	if err != nil || len(slots) != 1 || !bytes.Equal(slots[0].Bytes, m.Bytes) {
+		t.Fatalf("%d slots, %v", len(slots), err)
+	}
+	var records []payout.LedgerRecord
+	for n := range payout.MaxAppend {
+		r := StoreRecord(n + 1)
+		r.Key = fmt.Sprintf("%0*d", payout.MaxKeyBytes, n)
+		records = append(records, r)
+	}
+	_, err = s.Append(ctx, [32]byte{}, records...)
+	wantErr(t, "Append", err, nil)
+	got, err := s.Records(ctx, 1, payout.MaxPage)
+	wantErr(t, "Records", err, nil)
+	wantSame(t, "records", got, records)
+	reason, who := string(bytes.Repeat([]byte("r"), payout.MaxKeyBytes)), string(bytes.Repeat([]byte("w"), payout.MaxKeyBytes))
+	halt, err := s.Halt(ctx, reason, who, math.MinInt64)
+	wantErr(t, "Halt", err, nil)
+	wantSame(t, "halt", halt, payout.HaltRecord{Number: 1, Reason: reason, Who: who, At: math.MinInt64})
+
+	b = StoreBatch(2, 1, 1, 1)
+	b.To = math.MaxInt64 + 1
+	_, _, err = s.Apply(ctx, b)
+	wantErr(t, "a seq above 63 bits", err, payout.ErrInvalid)
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 
@@ -88,7 +89,7 @@ func storeSlots(t *testing.T, s payout.Store) {
 			wantSame(t, "manifest", m, StoreManifest(max(from, 1)+uint32(i), 1))
 		}
 	}
-	for limit, want := range map[int]int{-1: 0, 0: 0, 2: 2} {
+	for limit, want := range map[int]int{-1: 0, 0: 0, 2: 2, math.MaxInt: 4} {
 		if slots, err := s.Slots(ctx, 2, limit); err != nil || len(slots) != want {
 			t.Fatalf("slots, at most %d: %v, %v", limit, slots, err)
 		}

@@ -304,7 +304,7 @@ func TestBusy(t *testing.T) {
 	do(t, killer, "CLIENT", "PAUSE", 300)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := s.Apply(ctx, batch(21, 30)); !errors.Is(err, payout.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := s.Apply(ctx, batch(21, 30)); !errors.Is(err, payout.ErrUnavailable) {
 		t.Errorf("Apply to a slow server: %v", err)
 	}
 	if err := ship(t.Context(), s, 30, func(uint64) {}); err != nil {

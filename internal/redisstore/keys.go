@@ -56,10 +56,7 @@ func parseMark(field, value string) (payout.Mark, error) {
 	return payout.Mark{Edge: uint16(e), Epoch: uint32(p), Seq: seq}, nil
 }
 
-func deltaField(s payout.Sum) string {
-	return number(uint64(s.Member)) + ":" + bitsField(s.WorkBits)
-}
-
+// parseDelta reads "member:bits".
 func parseDelta(field, value string) (payout.Sum, error) {
 	member, bits, _ := strings.Cut(field, ":")
 	b, err := strconv.ParseUint(bits, 16, 32)
