@@ -199,7 +199,9 @@ type ShareStore interface {
 	// again: (b.To, false) then says that the first call was applied.
 	//
 	// A batch for a slot whose manifest is stored is ErrSlotClosed: ship all
-	// shares of a slot before PutSlot.
+	// shares of a slot before PutSlot. A store that came back older than it was
+	// (a backup, a failover) tells by a lower mark and an older LastSlot, and is
+	// healed the same way: slot by slot, its shares, then its manifest.
 	Apply(ctx context.Context, b Batch) (hwm uint64, applied bool, err error)
 	// HWM returns the high-water mark, 0 where nothing was applied.
 	HWM(ctx context.Context, edge uint16, epoch uint32) (uint64, error)

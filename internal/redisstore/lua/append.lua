@@ -22,7 +22,6 @@ end
 if head ~= ARGV[2] then
   return {'moved', head}
 end
-redis.call('HLEN', KEYS[3])
 for i = 4, #ARGV, 2 do
   count = count + 1
   local at = string.format('%.0f', count)

@@ -4,7 +4,6 @@ if at then
   return {'ok', at, redis.call('HGET', KEYS[3], at) or ''}
 end
 local count = tonumber(redis.call('HGET', KEYS[2], 'halts') or '0') + 1
-redis.call('HLEN', KEYS[3])
 at = string.format('%.0f', count)
 redis.call('HSET', KEYS[3], at, ARGV[3])
 redis.call('HSET', KEYS[4], ARGV[2], at)

@@ -10,7 +10,6 @@ end
 if last ~= ARGV[2] then
   return {'newer', last, redis.call('HGET', KEYS[3], last) or ''}
 end
-redis.call('HLEN', KEYS[4])
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
 redis.call('HSET', KEYS[2], 'halts', ARGV[3], 'lifted', '1')
 redis.call('UNLINK', KEYS[4])

@@ -15,7 +15,6 @@ end
 if head ~= ARGV[4] then
   return {'prev', last, head}
 end
-redis.call('EXISTS', KEYS[4])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[6])
 redis.call('HSET', KEYS[2], 'slot', ARGV[2], 'slothead', ARGV[5])
 redis.call('UNLINK', KEYS[4])
