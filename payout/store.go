@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // SchemaVersion is the version of what a Store keeps, part of its identity.
@@ -60,11 +61,11 @@ var (
 type SettingsError struct{ Problems []Problem }
 
 func (e *SettingsError) Error() string {
-	s := ErrUnfit.Error()
-	for _, p := range e.Problems {
-		s += "; " + p.String()
+	causes := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		causes[i] = p.String()
 	}
-	return s
+	return ErrUnfit.Error() + ": " + strings.Join(causes, "; ")
 }
 
 // Unwrap returns ErrUnfit.

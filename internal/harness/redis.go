@@ -38,8 +38,10 @@ func StartRedis(tb testing.TB, args ...string) *Redis {
 		tb.Skip("no redis-server on PATH: run make deps, or install redis-server")
 	}
 	r, port := newRedis(tb)
-	r.args = append([]string{path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200"}, args...)
+	r.args = append([]string{
+		path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
+		"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200",
+	}, args...)
 	r.Start()
 	tb.Cleanup(r.Kill)
 	return r

@@ -53,10 +53,19 @@ func TestStore(t *testing.T, open func(testing.TB) payout.Store) {
 		name string
 		test func(*testing.T, payout.Store)
 	}{
-		{"Batches", storeBatches}, {"BatchRefusals", storeBatchRefusals}, {"Overflow", storeOverflow},
-		{"Appliers", storeAppliers}, {"Slots", storeSlots}, {"Ledger", storeLedger},
-		{"LedgerRace", storeLedgerRace}, {"Halts", storeHalts}, {"Leases", storeLeases},
-		{"Empty", storeEmpty}, {"Slices", storeSlices}, {"Largest", storeLargest}, {"Cancelled", storeCancelled},
+		{"Batches", storeBatches},
+		{"BatchRefusals", storeBatchRefusals},
+		{"Overflow", storeOverflow},
+		{"Appliers", storeAppliers},
+		{"Slots", storeSlots},
+		{"Ledger", storeLedger},
+		{"LedgerRace", storeLedgerRace},
+		{"Halts", storeHalts},
+		{"Leases", storeLeases},
+		{"Empty", storeEmpty},
+		{"Slices", storeSlices},
+		{"Largest", storeLargest},
+		{"Cancelled", storeCancelled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -21,6 +21,19 @@ type StoreTwin struct {
 	Snapshot func() (restore func())
 }
 
+// MemoryTwin returns an empty memory store whose clock stands still.
+func MemoryTwin(tb testing.TB) StoreTwin {
+	m := payout.NewMemory(func() int64 { return 0 })
+	return StoreTwin{Store: m, Wipe: m.Wipe, Snapshot: func() func() {
+		b := m.Checkpoint()
+		return func() {
+			if err := m.Restore(b); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}}
+}
+
 // CompareStores does the same to two empty stores, step by step, and wants the
 // same answers and the same contents.
 func CompareStores(t *testing.T, open func() (a, b StoreTwin)) {

@@ -21,17 +21,25 @@ func TestJudge(t *testing.T) {
 		t.Fatalf("nothing is wrong, yet %v", problems)
 	}
 	for _, c := range []struct{ set, want string }{
-		{"redis_version=6.0.16", "version!"}, {"redis_version=5.9", "version!"}, {"redis_version=", "version!"},
-		{"redis_version=6.2.0", ""}, {"redis_version=10.0", ""},
-		{"cluster_enabled=1", "cluster!"}, {"role=slave", "role!"}, {"role=", "role!"},
-		{"maxmemory_policy=", "maxmemory-policy!"}, {"aof_enabled=0", "appendonly!"},
+		{"redis_version=6.0.16", "version!"},
+		{"redis_version=5.9", "version!"},
+		{"redis_version=", "version!"},
+		{"redis_version=6.2.0", ""},
+		{"redis_version=10.0", ""},
+		{"cluster_enabled=1", "cluster!"},
+		{"role=slave", "role!"},
+		{"role=", "role!"},
+		{"maxmemory_policy=", "maxmemory-policy!"},
+		{"aof_enabled=0", "appendonly!"},
 		{"aof_last_write_status=err", "aof_last_write_status!"},
 		{"aof_last_bgrewrite_status=err", "aof_last_bgrewrite_status"},
 		{"rdb_last_bgsave_status=err", "rdb_last_bgsave_status"},
-		{"maxmemory=100000000", "memory"}, {"maxmemory=101000000", ""},
+		{"maxmemory=100000000", "memory"},
+		{"maxmemory=101000000", ""},
 		{"connected_slaves=2", "min-replicas-to-write"},
 		{"connected_slaves=2 min-replicas-to-write=1", ""},
-		{"appendfsync=no", "appendfsync!"}, {"appendfsync=always", "no-appendfsync-on-rewrite"},
+		{"appendfsync=no", "appendfsync!"},
+		{"appendfsync=always", "no-appendfsync-on-rewrite"},
 		{"appendfsync=always no-appendfsync-on-rewrite=no", ""},
 		{"role=slave aof_enabled=0", "role! appendonly!"},
 	} {
@@ -52,8 +60,10 @@ func TestJudge(t *testing.T) {
 		facts facts
 		want  string
 	}{
-		{facts{info: sound.info}, "config-forbidden!"}, {facts{info: sound.info, trust: true}, "config-forbidden"},
-		{facts{config: sound.config}, "info-forbidden!"}, {facts{trust: true}, "info-forbidden config-forbidden"},
+		{facts{info: sound.info}, "config-forbidden!"},
+		{facts{info: sound.info, trust: true}, "config-forbidden"},
+		{facts{config: sound.config}, "info-forbidden!"},
+		{facts{trust: true}, "info-forbidden config-forbidden"},
 	} {
 		if got := names(c.facts); got != c.want {
 			t.Errorf("%v: %q, want %q", c.facts, got, c.want)

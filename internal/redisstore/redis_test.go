@@ -76,19 +76,12 @@ func TestTwins(t *testing.T) {
 	r := harness.StartRedis(t, "--appendfsync", "everysec")
 	c := admin(t, r.Addr)
 	harness.CompareStores(t, func() (a, b harness.StoreTwin) {
-		m := payout.NewMemory(func() int64 { return 0 })
 		s, config := fresh(t, r.Addr)
-		return harness.StoreTwin{Store: m, Wipe: m.Wipe, Snapshot: func() func() {
-				state := m.Checkpoint()
-				return func() {
-					if err := m.Restore(state); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}}, harness.StoreTwin{
-				Store: s, Wipe: func() { wipe(t, c, config.Name) },
-				Snapshot: func() func() { return snapshot(t, c, config.Name) },
-			}
+		return harness.MemoryTwin(t), harness.StoreTwin{
+			Store:    s,
+			Wipe:     func() { wipe(t, c, config.Name) },
+			Snapshot: func() func() { return snapshot(t, c, config.Name) },
+		}
 	})
 }
 
@@ -147,8 +140,10 @@ func TestKeys(t *testing.T) {
 		t.Fatalf("the other pool's mark is %d, %v", hwm, err)
 	}
 	tag := "{cordee:" + config.Name + "}:"
-	want := map[string]bool{tag + "meta": true, tag + "state": true, tag + "hwm": true, tag + "runs": true,
-		tag + "run:207fffff": true, tag + "delta:2": true, tag + "slot": true}
+	want := map[string]bool{
+		tag + "meta": true, tag + "state": true, tag + "hwm": true, tag + "runs": true,
+		tag + "run:207fffff": true, tag + "delta:2": true, tag + "slot": true,
+	}
 	for _, key := range keysOf(t, c, config.Name) {
 		if !want[key] {
 			t.Errorf("%s is unexpected", key)

@@ -194,15 +194,16 @@ func (s *Store) read(ctx context.Context, hashes ...hash) ([][]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(answer) != len(hashes) {
+		return nil, fmt.Errorf("%d answers for %d hashes: %w", len(answer), len(hashes), payout.ErrCorrupt)
+	}
 	values := make([][]any, len(hashes))
-	for i := range values {
-		var ok bool
-		if i >= len(answer) {
-			return nil, fmt.Errorf("%d answers for %d hashes: %w", len(answer), len(hashes), payout.ErrCorrupt)
+	for i, h := range hashes {
+		list, ok := answer[i].([]any)
+		if !ok {
+			return nil, fmt.Errorf("%s answers %v: %w", h.key, answer[i], payout.ErrCorrupt)
 		}
-		if values[i], ok = answer[i].([]any); !ok {
-			return nil, fmt.Errorf("%s answers %v: %w", hashes[i].key, answer[i], payout.ErrCorrupt)
-		}
+		values[i] = list
 	}
 	return values, nil
 }
