@@ -26,9 +26,9 @@ type Memory struct {
 type memoryState struct {
 	meta    *Meta // nil: empty
 	hwm     map[edgeEpoch]uint64
-	run     sums
-	deltas  map[uint32]sums // of open slots and the last closed one
-	slots   []Manifest      // slot n at n-1
+	run     workSums
+	deltas  map[uint32]workSums // of open slots and the last closed one
+	slots   []Manifest          // slot n at n-1
 	records []LedgerRecord
 	halts   []HaltRecord
 	fence   uint64 // the last token given
@@ -46,7 +46,7 @@ type (
 		member   uint16
 		workBits uint32
 	}
-	sums        map[memberBits]uint64
+	workSums    map[memberBits]uint64
 	memoryLease struct {
 		holder string
 		token  uint64
@@ -66,7 +66,7 @@ func NewMemory(now func() int64) *Memory {
 
 func (m *Memory) wipe() {
 	m.memoryState = memoryState{
-		hwm: map[edgeEpoch]uint64{}, run: sums{}, deltas: map[uint32]sums{},
+		hwm: map[edgeEpoch]uint64{}, run: workSums{}, deltas: map[uint32]workSums{},
 		keys: map[string]int{}, cause: map[string]int{},
 	}
 	m.leases = map[string]memoryLease{}
@@ -172,7 +172,7 @@ func (m *Memory) Apply(ctx context.Context, b Batch) (hwm uint64, applied bool, 
 		}
 	}
 	if m.deltas[b.Slot] == nil {
-		m.deltas[b.Slot] = sums{}
+		m.deltas[b.Slot] = workSums{}
 	}
 	for _, s := range b.Sums {
 		m.run[memberBits{s.Member, s.WorkBits}] += s.Difficulty
@@ -238,7 +238,7 @@ func (m *Memory) Deltas(ctx context.Context, slot uint32) ([]Sum, error) {
 	return m.deltas[slot].sorted(), nil
 }
 
-func (s sums) sorted() []Sum {
+func (s workSums) sorted() []Sum {
 	list := make([]Sum, 0, len(s))
 	for of, d := range s {
 		list = append(list, Sum{of.member, of.workBits, d})
@@ -272,7 +272,7 @@ func (m *Memory) PutSlot(ctx context.Context, s Manifest) error {
 	}
 	s.Bytes = slices.Clone(s.Bytes)
 	m.slots = append(m.slots, s)
-	maps.DeleteFunc(m.deltas, func(n uint32, _ sums) bool { return n < s.Number })
+	maps.DeleteFunc(m.deltas, func(n uint32, _ workSums) bool { return n < s.Number })
 	return nil
 }
 

@@ -79,7 +79,7 @@ func append32(b, v []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(v))), v...)
 }
 
-func (s sums) append(b []byte) []byte {
+func (s workSums) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 	for _, d := range s.sorted() {
 		b = binary.BigEndian.AppendUint16(b, d.Member)
@@ -184,8 +184,8 @@ func decodeCheckpoint(b []byte) (*memoryState, error) {
 	return &m.memoryState, nil
 }
 
-func (c *cursor) sums() sums {
-	s := sums{}
+func (c *cursor) sums() workSums {
+	s := workSums{}
 	for range c.entries(int(c.u32()), 14) {
 		of := memberBits{c.u16(), c.u32()}
 		s[of] = c.u64()

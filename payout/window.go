@@ -127,19 +127,6 @@ func (w *Window) AddSlot(number uint32, work []Sum) error {
 	return nil
 }
 
-func compareSums(a, b Sum) int {
-	if a.Member != b.Member {
-		return int(a.Member) - int(b.Member)
-	}
-	switch {
-	case a.WorkBits < b.WorkBits:
-		return -1
-	case a.WorkBits > b.WorkBits:
-		return 1
-	}
-	return 0
-}
-
 // index returns the place of workBits in w.bits, which it makes where there is
 // none: a handful a year.
 func (w *Window) index(workBits uint32) (int, error) {
