@@ -158,7 +158,7 @@ func TestSubmitUnderAFailingDisk(t *testing.T) {
 	w := work(t, template(t, 101, 1, noBlocks, 50e8), 1, 1)
 	var mu sync.Mutex
 	accepted := map[chainhash.Hash]bool{}
-	lost := 0
+	lost, missed := 0, 0
 	var rigs sync.WaitGroup
 	for rig := range uint32(8) {
 		rigs.Go(func() {
@@ -174,6 +174,8 @@ func TestSubmitUnderAFailingDisk(t *testing.T) {
 						accepted[b.Hashed[i].Hash] = true
 					case pool.NotDurable:
 						lost++
+					case pool.LowDifficulty: // one hash in 65536 misses even the easiest target
+						missed++
 					default:
 						t.Errorf("rig %d: %+v", rig, v)
 					}
@@ -183,7 +185,7 @@ func TestSubmitUnderAFailingDisk(t *testing.T) {
 		})
 	}
 	rigs.Wait()
-	if len(accepted) == 0 || lost == 0 || len(accepted)+lost != 8*400 {
+	if len(accepted) == 0 || lost == 0 || missed > 3 || len(accepted)+lost+missed != 8*400 {
 		t.Fatalf("%d accepted, %d lost", len(accepted), lost)
 	}
 	last := batch(new(pool.Seen), easy, submission(w, 1<<30))
