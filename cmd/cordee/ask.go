@@ -98,7 +98,7 @@ func printStatus(w io.Writer, s web.Status) {
 		"rejects\t" + rejects(&s),
 		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
 		fmt.Sprintf("new tip to first rig\t%s", s.FirstNotify),
-		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS),
+		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average, %.1f GiB free on its disk", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS, float64(s.Journal.FreeBytes)/(1<<30)),
 	}
 	for _, n := range s.Nodes {
 		state := n.State

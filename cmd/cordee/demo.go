@@ -172,7 +172,7 @@ func (d *theDemo) startPool(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	d.setup = demoSetup{
-		dir: d.dir, url: d.node.URL, cookie: d.node.Cookie, user: d.node.User, password: d.node.PasswordFile, zmq: d.node.ZMQ,
+		dir: d.dir, node: d.node.Kind, url: d.node.URL, cookie: d.node.Cookie, user: d.node.User, password: d.node.PasswordFile, zmq: d.node.ZMQ,
 		stratum: ports[0], web: ports[1],
 		regtestDifficulty: perBlock / math.Exp2(32),
 		startDifficulty:   c.Float64("hashrate") * 6 / math.Exp2(32),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ const demoTreasury = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 // demoSetup is what the demo's pool is configured with.
 type demoSetup struct {
 	dir               string
+	node              string // what the pool calls it
 	url, cookie, zmq  string
 	user, password    string // password is a file
 	stratum, web      string
@@ -39,7 +41,7 @@ func (d demoSetup) write() (string, error) {
 	fmt.Fprintf(&b, "# Written by `cordee demo`. A real pool starts with `cordee init`.\n")
 	fmt.Fprintf(&b, "network = \"regtest\"\ndata_dir = %q\ntag = \"/Cordee demo/\"\n", filepath.Join(d.dir, "pool"))
 	fmt.Fprintf(&b, "store = \"memory\"\nmembers = \"members.toml\"\nregtest_difficulty = %g\n\n", d.regtestDifficulty)
-	fmt.Fprintf(&b, "[edge]\nid = 1\nprefix = 1\n\n[[node]]\nname = \"demo\"\nurl = %q\n", d.url)
+	fmt.Fprintf(&b, "[edge]\nid = 1\nprefix = 1\n\n[[node]]\nname = %q\nurl = %q\n", cmp.Or(d.node, "demo"), d.url)
 	if d.cookie != "" {
 		fmt.Fprintf(&b, "cookie = %q\n", d.cookie)
 	} else {

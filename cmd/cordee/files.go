@@ -11,6 +11,7 @@ import (
 
 	"cordee/internal/config"
 	"cordee/internal/register"
+	"cordee/pool"
 )
 
 func initCommand() *cli.Command {
@@ -32,6 +33,9 @@ func initCommand() *cli.Command {
 				dir = c.Args().First()
 			}
 			if err := config.WriteExample(dir, config.InitOptions{Network: c.String("network"), Treasury: c.String("treasury")}); err != nil {
+				if _, unknown := pool.NetworkByName(c.String("network")); unknown != nil || errors.Is(err, config.ErrTreasury) {
+					return misuse{err}
+				}
 				return err
 			}
 			var written []string

@@ -148,12 +148,13 @@ func (b *blocks) resubmit(life context.Context, rec *journal.Recovery) {
 		}
 		c := &candidate{
 			Block: pool.Block{
-				Hash: stored.Hash, Height: stored.Height, Value: t.Value, Found: stored.When.UnixMilli(),
+				Hash: stored.Hash, Height: stored.Height, Found: stored.When.UnixMilli(),
 				Answers: map[string]string{},
 			},
 			stored: stored, template: t, written: make(chan struct{}),
 		}
 		close(c.written)
+		c.Value, c.Worker = readCoinbase(stored.Coinbase)
 		if !b.enter(c) {
 			continue
 		}

@@ -47,10 +47,11 @@ type jobs struct {
 	tip       uint64    // of last
 	tipSince  time.Time // when tip came
 	signal    time.Time // of tip, until a job of it is out
-	fetched   time.Time // when last came
+	fetched   time.Time // when last came; at first, when run began to wait for it
 	counter   uint32    // of the next job
 	published time.Time // when the last job went out
 	live      bool      // a job is out, and not withdrawn
+	away      bool      // rigs were sent to their backup pool
 	liveTip   uint64    // of that job
 	swept     int32     // height at which template files were last dropped, of sweep alone
 
@@ -146,7 +147,7 @@ func (j *jobs) issue() error {
 	j.e.canary.shape(job)
 
 	j.mu.Lock()
-	j.published, j.live, j.liveTip = time.Now(), true, tip
+	j.published, j.live, j.away, j.liveTip = time.Now(), true, false, tip
 	if tip == j.tip {
 		j.signal = time.Time{}
 	}
@@ -168,6 +169,11 @@ func (j *jobs) split(t *pool.Template, class pool.Class) (pool.Payout, []byte, e
 // run keeps rigs fed between templates, and sends them away when there has
 // been none for too long, until ctx ends.
 func (j *jobs) run(ctx context.Context) {
+	j.mu.Lock()
+	if j.last == nil {
+		j.fetched = time.Now()
+	}
+	j.mu.Unlock()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -182,14 +188,14 @@ func (j *jobs) run(ctx context.Context) {
 
 func (j *jobs) look() {
 	j.mu.Lock()
-	known, live := j.last != nil, j.live
+	known, away := j.last != nil, j.away
 	old := time.Since(j.fetched) >= templateLife
-	due := !live || j.liveTip != j.tip || time.Since(j.published) >= renotify
+	due := known && (!j.live || j.liveTip != j.tip || time.Since(j.published) >= renotify)
 	j.mu.Unlock()
 	switch {
-	case !known, len(j.publishing) != 0: // a publication is under way: the next second looks again
+	case len(j.publishing) != 0: // a publication is under way: the next second looks again
 	case old || j.e.poisoned.Load():
-		if live {
+		if !away {
 			j.withdraw()
 		}
 	case due:
@@ -206,7 +212,7 @@ func (j *jobs) withdraw() {
 	age := time.Since(j.fetched)
 	stay := age < templateLife && !poisoned
 	if !stay {
-		j.live = false
+		j.live, j.away = false, true
 	}
 	j.mu.Unlock()
 	switch {

@@ -178,6 +178,29 @@ func TestNoTemplate(t *testing.T) {
 	})
 }
 
+// Nor do rigs wait for ever for a first template that does not come.
+func TestNoFirstTemplate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, t.TempDir(), nil)
+		k.run()
+		began := time.Now()
+		time.Sleep(10 * time.Minute)
+		sets := k.board.all()
+		if len(sets) != 1 || sets[0].reason != stratum.CloseNoTemplate {
+			t.Fatalf("%+v", sets)
+		}
+		if at := sets[0].at.Sub(began); at < templateLife || at > templateLife+time.Second {
+			t.Errorf("sent away after %v", at)
+		}
+		k.node.updates <- bitcoind.Update{Template: template(t, 101, 1, noBlocks, 50e8), Tip: 1}
+		synctest.Wait()
+		if sets = k.board.all(); len(sets) != 2 || len(sets[1].set.Jobs) != 1 {
+			t.Errorf("%+v", sets)
+		}
+		k.end()
+	})
+}
+
 // A wall clock that jumps sends nobody away and stops no renewal.
 func TestWallClockJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

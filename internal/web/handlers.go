@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,8 +35,10 @@ func Public(metrics prometheus.Gatherer, s Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if status := s.Status(); status.Height == 0 || status.TemplateAge > 60 {
-			http.Error(w, "no fresh template: look at `cordee status`", http.StatusServiceUnavailable)
+		status := s.Status()
+		healthy := func(n Node) bool { return n.Healthy }
+		if status.Height == 0 || status.TemplateAge > 60 || !slices.ContainsFunc(status.Nodes, healthy) {
+			http.Error(w, "no healthy node, or no fresh template: look at `cordee status`", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ok\n")) // a client that left is not our error

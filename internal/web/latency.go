@@ -15,7 +15,7 @@ func LatencyOf(samples []time.Duration) Latency {
 	}
 	sorted := slices.Sorted(slices.Values(samples))
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	return Latency{Count: len(sorted), Median: ms(sorted[len(sorted)/2]), Max: ms(sorted[len(sorted)-1])}
+	return Latency{Count: len(sorted), Median: (ms(sorted[(len(sorted)-1)/2]) + ms(sorted[len(sorted)/2])) / 2, Max: ms(sorted[len(sorted)-1])}
 }
 
 // String is l for people.

@@ -93,11 +93,13 @@ func TestPublic(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		height int32
-		age    float64
-		want   int
-	}{{0, 0, 503}, {101, 59, 200}, {101, 61, 503}} {
+		height  int32
+		age     float64
+		healthy bool
+		want    int
+	}{{0, 0, true, 503}, {101, 59, true, 200}, {101, 61, true, 503}, {101, 1, false, 503}} {
 		s.status.Height, s.status.TemplateAge = c.height, c.age
+		s.status.Nodes = []web.Node{{Name: "a"}, {Name: "b", Healthy: c.healthy}}
 		if r := get(t, h, http.MethodGet, "/healthz"); r.StatusCode != c.want {
 			t.Errorf("height %d, age %v: %s", c.height, c.age, r.Status)
 		}
