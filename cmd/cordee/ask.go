@@ -25,6 +25,9 @@ import (
 // socketName is the control socket in the data directory (decision 41).
 const socketName = "cordee.sock"
 
+// errNoPool is ask's where nobody listens.
+var errNoPool = errors.New("no pool answers")
+
 // ask gets path from the pool that runs with this data directory.
 func ask(ctx context.Context, socket, path string, into any) error {
 	client := &http.Client{
@@ -43,7 +46,7 @@ func ask(ctx context.Context, socket, path string, into any) error {
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no pool answers on %s: none runs with this data directory (start it with `cordee serve`), or it still waits for its node (its log says so)", socket)
+		return fmt.Errorf("%w on %s: none runs with this data directory (start it with `cordee serve`), or it still waits for its node (its log says so)", errNoPool, socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s belongs to another user: ask as the user that runs the pool", socket)
 	case err != nil:

@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
-			statusCommand(), rigsCommand(), blocksCommand(), journalCommand(), memberCommand(), auditCommand(), versionCommand(),
+			doctorCommand(), statusCommand(), rigsCommand(), blocksCommand(), journalCommand(), memberCommand(), auditCommand(), versionCommand(),
 		},
 		Metadata: map[string]any{},
 	}
