@@ -159,7 +159,9 @@ func (r *Report) running(ctx context.Context, o *Options, cfg *config.Config) bo
 	if p.Network != cfg.Network.Name {
 		r.add("pool: network", Fail, "restart the pool, or undo the change of network", "it runs on %s, the file says %s", p.Network, cfg.Network.Name)
 	}
-	if p.TemplateAge > maxTemplateAge {
+	if p.Height == 0 {
+		r.add("pool: template", Fail, "look at the checks of the nodes below", "it has none yet")
+	} else if p.TemplateAge > maxTemplateAge {
 		r.add("pool: template", Fail, "look at the checks of the nodes below: rigs are sent to their backup pool meanwhile",
 			"it is %.0f s old, more than %.0f s", p.TemplateAge.Seconds(), maxTemplateAge.Seconds())
 	} else {

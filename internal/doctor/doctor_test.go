@@ -181,7 +181,7 @@ func TestFiles(t *testing.T) {
 	})
 	t.Run("every line of a broken file", func(t *testing.T) {
 		h := newHouse(t, "regtest")
-		h.replace("cordee.toml", `network = "regtest"`, `netwrok = "regtest"`)
+		h.replace("cordee.toml", `network = "regtest"`, `nework = "regtest"`)
 		h.replace("cordee.toml", `id = 1`, `id = 0`)
 		r := h.run()
 		if r.OK || len(r.Checks) < 2 {

@@ -106,9 +106,9 @@ func diskOf(dir string) (free, total uint64, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err
 	}
-	size := uint64(st.Bsize) //nolint:unconvert // field types differ by system, never negative
-	free = uint64(st.Bavail) * size
-	return free, (uint64(st.Blocks)-uint64(st.Bfree))*size + free, nil
+	size := uint64(st.Bsize)        // signed on Linux
+	free = uint64(st.Bavail) * size //nolint:unconvert // field types differ by system, never negative
+	return free, (st.Blocks-st.Bfree)*size + free, nil
 }
 
 // Open files: what the pool itself may need beside rigs, and what is enough for

@@ -48,8 +48,10 @@ func TestNode(t *testing.T) {
 		{what: "no clock", spoil: func(h *house) {
 			h.node.Mutate(func(g map[string]any) { g["curtime"] = g["mintime"] })
 		}, state: doctor.Unknown, name: "node n0: clock"},
-		{what: "small reserve", spoil: func(h *house) { h.reserve(`{"currentblockweight": 2367, "currentblocktx": 0}`) },
-			state: doctor.Fail, name: "node n0: reserved weight", words: []string{"2367", "2368"}},
+		{
+			what: "small reserve", spoil: func(h *house) { h.reserve(`{"currentblockweight": 2367, "currentblocktx": 0}`) },
+			state: doctor.Fail, name: "node n0: reserved weight", words: []string{"2367", "2368"},
+		},
 		{what: "unknown reserve", spoil: func(h *house) { h.reserve(`{}`) }, state: doctor.Unknown, name: "node n0: reserved weight", words: []string{"2368"}},
 		{what: "btcd", node: harness.FakeCoreConfig{Btcd: true}, state: doctor.Unknown, name: "node n0: reserved weight"},
 		{what: "a larger class", spoil: func(h *house) {
@@ -108,6 +110,7 @@ func TestPool(t *testing.T) {
 		words []string
 	}{
 		{"old template", func(p *doctor.Pool) { p.TemplateAge = 61 * time.Second }, "pool: template", []string{"61 s"}},
+		{"no template", func(p *doctor.Pool) { p.Height, p.TemplateAge = 0, 0 }, "pool: template", []string{"none"}},
 		{"poisoned", func(p *doctor.Pool) { p.Poisoned, p.Lost = true, 3 }, "pool: shares", []string{"I/O error"}},
 		{"lost", func(p *doctor.Pool) { p.Lost = 3 }, "pool: shares", []string{"3 shares"}},
 		{"canary", func(p *doctor.Pool) { p.Refused, p.Reason = 2, "bad-cb-amount" }, "pool: blocks", []string{"bad-cb-amount"}},
