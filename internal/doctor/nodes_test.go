@@ -92,6 +92,15 @@ func TestBehind(t *testing.T) {
 	h.only(doctor.Fail, "node n0: tip", "120", "122")
 }
 
+// On a chain without other miners an old tip means nothing.
+func TestQuietChain(t *testing.T) {
+	h := newHouse(t, "regtest")
+	h.tipAge(300 * time.Hour)
+	if r := h.run(); !r.OK {
+		t.Errorf("%+v", r.Checks)
+	}
+}
+
 // A node that a coinbase of each class fits into has what the arithmetic asks.
 func TestNeededWeight(t *testing.T) {
 	for size, want := range map[int]int64{500: 2368, 6500: 26_368, 16_000: 64_368} {
