@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	candidateMagic = "CORDCND\x01"
-	candidateExt   = ".cand"
-	resultMagic    = "CORDRES\x01"
-	resultExt      = ".done"
+	candidateMagic  = "CORDCND\x02" // 1 where there is no receipt
+	candidateOldest = 1
+	candidateExt    = ".cand"
+	resultMagic     = "CORDRES\x01"
+	resultExt       = ".done"
 )
 
 // Candidate is a block to be submitted: with its template, all of it.
@@ -28,6 +29,9 @@ type Candidate struct {
 	WorkBits   uint32
 	Height     int32
 	When       time.Time // to the millisecond
+	// Receipt is that of the job (ADR 0004), so that no other file is needed to
+	// know what the block pays. Nil where the writer had none at hand.
+	Receipt []byte
 }
 
 // Settled is a candidate whose result is known, as CandidateDone was told it.
@@ -92,10 +96,10 @@ func (s *files) loadCandidates(rec *Recovery) error {
 		// harmless.
 		result, noResult := s.load(s.candidateName(h, resultExt), resultMagic)
 		path := filepath.Join(s.candidates, n)
-		b, err := s.load(path, candidateMagic)
+		v, b, err := s.loadSince(path, candidateMagic, candidateOldest)
 		var c Candidate
 		if err == nil {
-			c, err = decodeCandidate(b)
+			c, err = decodeCandidate(v, b)
 		}
 		if err == nil && c.Hash != h {
 			err = ErrBadFile
@@ -120,17 +124,25 @@ func (s *files) loadCandidates(rec *Recovery) error {
 }
 
 func encodeCandidate(c *Candidate) []byte {
-	b := append(make([]byte, 0, 160+len(c.Coinbase)), candidateMagic...)
+	b := append(make([]byte, 0, 160+len(c.Coinbase)+len(c.Receipt)), candidateMagic...)
+	if len(c.Receipt) == 0 {
+		b[len(b)-1] = candidateOldest
+	}
 	b = append(b, c.Header[:]...)
 	b = append(b, c.TemplateID[:]...)
 	b = le.AppendUint32(b, c.WorkBits)
 	b = le.AppendUint32(b, uint32(c.Height))
 	b = le.AppendUint64(b, uint64(c.When.UnixMilli()))
 	b = le.AppendUint32(b, uint32(len(c.Coinbase)))
-	return signed(append(b, c.Coinbase...))
+	b = append(b, c.Coinbase...)
+	if len(c.Receipt) != 0 {
+		b = le.AppendUint32(b, uint32(len(c.Receipt)))
+		b = append(b, c.Receipt...)
+	}
+	return signed(b)
 }
 
-func decodeCandidate(b []byte) (Candidate, error) {
+func decodeCandidate(fileVersion byte, b []byte) (Candidate, error) {
 	r := reader{b: b}
 	var c Candidate
 	copy(c.Header[:], r.bytes(80))
@@ -138,9 +150,17 @@ func decodeCandidate(b []byte) (Candidate, error) {
 	copy(c.TemplateID[:], r.bytes(32))
 	c.WorkBits, c.Height = r.u32(), int32(r.u32())
 	c.When = time.UnixMilli(int64(r.u64()))
-	if n := r.u32(); int64(n) != int64(len(r.b)) || r.bad {
+	part := func() []byte {
+		n := r.u32()
+		return r.bytes(int(min(int64(n), int64(len(r.b)+1)))) // a claimed length allocates nothing
+	}
+	c.Coinbase = part()
+	if fileVersion > candidateOldest {
+		c.Receipt = part()
+		r.bad = r.bad || len(c.Receipt) == 0
+	}
+	if len(r.b) != 0 || r.bad {
 		return c, fmt.Errorf("lengths do not fit: %w", ErrBadFile)
 	}
-	c.Coinbase = r.rest()
 	return c, nil
 }

@@ -141,6 +141,7 @@ func (j *Journal) rotate() error {
 	}
 	j.mu.Lock()
 	j.seg, j.head = seg, head
+	j.off, j.synced = headerSize, headerSize // one place with head, for Durable
 	j.stats.Segment = head.number
 	j.mu.Unlock()
 	return nil

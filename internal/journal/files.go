@@ -143,30 +143,37 @@ func (s *files) close() {
 // load reads a whole file that ends in its checksum and begins with magic, and
 // returns what stands between.
 func (s *files) load(name, magic string) ([]byte, error) {
+	_, b, err := s.loadSince(name, magic, magic[len(magic)-1])
+	return b, err
+}
+
+// loadSince is load where the version, magic's last byte, may also be an older
+// one down to oldest.
+func (s *files) loadSince(name, magic string, oldest byte) (fileVersion byte, content []byte, err error) {
 	f, err := s.fs.Open(name)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer f.Close() // opened to read
 	size, err := f.Size()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if size < int64(len(magic))+4 || size > maxSegmentSize {
-		return nil, fmt.Errorf("%s: %d bytes: %w", name, size, ErrBadFile)
+		return 0, nil, fmt.Errorf("%s: %d bytes: %w", name, size, ErrBadFile)
 	}
 	b := make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n != len(b) {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return 0, nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if string(b[:len(magic)-1]) == magic[:len(magic)-1] && b[len(magic)-1] > magic[len(magic)-1] {
-		return nil, fmt.Errorf("%s: file version %d: %w", name, b[len(magic)-1], ErrNewer)
+		return 0, nil, fmt.Errorf("%s: file version %d: %w", name, b[len(magic)-1], ErrNewer)
 	}
-	end := len(b) - 4
-	if string(b[:len(magic)]) != magic || crc32.Checksum(b[:end], castagnoli) != le.Uint32(b[end:]) {
-		return nil, fmt.Errorf("%s: checksum does not hold: %w", name, ErrBadFile)
+	end, n := len(b)-4, len(magic)-1
+	if string(b[:n]) != magic[:n] || b[n] < oldest || crc32.Checksum(b[:end], castagnoli) != le.Uint32(b[end:]) {
+		return 0, nil, fmt.Errorf("%s: checksum does not hold: %w", name, ErrBadFile)
 	}
-	return b[len(magic):end], nil
+	return b[n], b[len(magic):end], nil
 }
 
 // signed appends the checksum that load wants.

@@ -84,15 +84,24 @@ func TestEveryFlipInAFileIsNoticed(t *testing.T) {
 	disk := newMemFS(1)
 	s := &files{fs: disk, candidates: "/j/candidates", templates: "/j/templates", cited: map[chainhash.Hash]chainhash.Hash{}, heights: map[chainhash.Hash]int32{}}
 	cand, temp := s.candidateName(c.Hash, candidateExt), s.templateName(tpl.ID())
-	disk.names[cand] = &inode{cur: encodeCandidate(&c)}
 	disk.names[temp] = &inode{cur: encodeTemplate(tpl)}
-	for at := range disk.names[cand].cur {
-		disk.names[cand].cur[at] ^= 0x10
-		var rec Recovery
-		err := s.loadCandidates(&rec)
-		disk.names[cand].cur[at] ^= 0x10
-		if len(rec.Candidates) != 0 || len(rec.BadCandidates) != 1 && !errors.Is(err, ErrNewer) {
-			t.Fatalf("candidate byte %d: %+v %v", at, rec, err)
+	for _, receipt := range [][]byte{nil, fill(3, 70)} {
+		c.Receipt = receipt
+		disk.names[cand] = &inode{cur: encodeCandidate(&c)}
+		var whole Recovery
+		if err := s.loadCandidates(&whole); err != nil || len(whole.Candidates) != 1 || !reflect.DeepEqual(whole.Candidates[0], c) {
+			t.Fatalf("came back as %+v, %v", whole, err)
+		}
+		for at := range disk.names[cand].cur {
+			for _, flip := range []byte{0x10, 1, 2, 3} {
+				disk.names[cand].cur[at] ^= flip
+				var rec Recovery
+				err := s.loadCandidates(&rec)
+				disk.names[cand].cur[at] ^= flip
+				if len(rec.Candidates) != 0 || len(rec.BadCandidates) != 1 && !errors.Is(err, ErrNewer) {
+					t.Fatalf("candidate byte %d: %+v %v", at, rec, err)
+				}
+			}
 		}
 	}
 	for at := range disk.names[temp].cur {

@@ -176,4 +176,6 @@ func TestGoldenFiles(t *testing.T) {
 	c := testCandidate(tpl, 9)
 	golden(t, "template.hex", encodeTemplate(tpl))
 	golden(t, "candidate.hex", encodeCandidate(&c))
+	c.Receipt = fill(3, 70)
+	golden(t, "candidate-receipt.hex", encodeCandidate(&c))
 }

@@ -148,19 +148,24 @@ type frame struct {
 // anything but a whole true frame: its length, checksum, padding and synced
 // must hold.
 func frameAt(data []byte, headerCRC uint32, off int64) (f frame, ok bool) {
-	if off+frameHead > int64(len(data)) {
+	return frameFrom(data, 0, headerCRC, off)
+}
+
+// frameFrom is frameAt where data begins at offset base of the segment.
+func frameFrom(data []byte, base int64, headerCRC uint32, off int64) (f frame, ok bool) {
+	if off-base+frameHead > int64(len(data)) {
 		return f, false
 	}
-	head := data[off : off+frameHead]
+	head := data[off-base : off-base+frameHead]
 	length, synced := le.Uint32(head), le.Uint64(head[8:])
 	if length == 0 || synced < headerSize || synced > uint64(off) || synced%align != 0 {
 		return f, false
 	}
 	end := off + frameHead + (int64(length)+align-1)&^(align-1)
-	if end > int64(len(data)) {
+	if end-base > int64(len(data)) {
 		return f, false
 	}
-	f = frame{off: off, end: end, synced: int64(synced), raw: data[off:end]}
+	f = frame{off: off, end: end, synced: int64(synced), raw: data[off-base : end-base]}
 	f.payload = f.raw[frameHead : frameHead+int64(length)]
 	if frameCRC(headerCRC, off, length, synced, f.payload) != le.Uint32(head[4:]) {
 		return f, false
