@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"sort"
 )
 
 // tailChunk is what one read of a Tail asks for, in bytes; a longer frame is
@@ -59,16 +60,20 @@ func (t *Tail) Seek(epoch uint32, seq uint64) error {
 	if err != nil {
 		return err
 	}
-	for i := len(refs) - 1; i >= 0; i-- {
-		if refs[i].epoch != epoch {
-			continue
+	refs = slices.DeleteFunc(refs, func(r segmentRef) bool { return r.epoch != epoch })
+	// firstSeq ascends: the last segment that begins at or before seq.
+	var failed error
+	n := sort.Search(len(refs), func(i int) bool {
+		if failed == nil {
+			failed = t.enter(refs[i])
 		}
-		if err := t.enter(refs[i]); err != nil {
-			return err
-		}
-		if t.head.firstSeq <= seq {
-			return nil
-		}
+		return failed != nil || t.head.firstSeq > seq
+	})
+	if failed != nil {
+		return failed
+	}
+	if n > 0 {
+		return t.enter(refs[n-1])
 	}
 	return &DamageError{
 		File: filepath.Join(t.dir, segmentName(epoch, 0)), Why: "the segment is missing", FirstSeq: seq, LastSeq: seq,

@@ -1,0 +1,321 @@
+package keeper
+
+import (
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"math/bits"
+
+	"cordee/internal/journal"
+	"cordee/payout"
+	"cordee/pool"
+)
+
+// Bounds of one slot: what is more waits for the next, closed at once. They
+// keep its record tree and its manifest small.
+const (
+	maxSlotShares = 1 << 18
+	maxSlotSums   = 1 << 15
+	shareBody     = 96 // bytes (ADR 0002)
+)
+
+var errSlotFull = errors.New("the slot is full")
+
+// cut is a closed slot as receipts need it. It never changes.
+type cut struct {
+	slot    uint32
+	head    [32]byte
+	weights *payout.Weights
+}
+
+// drawer is a slot being filled.
+type drawer struct {
+	epoch  uint32 // of the last share taken, in this slot or before it
+	seq    uint64
+	edge   uint16
+	bodies []byte // shareBody each
+	ranges []payout.Range
+	sums   map[[2]uint32]uint64 // by member, work_bits
+	limit  int
+}
+
+// add takes the next record of the log.
+func (d *drawer) add(r *journal.RecordInfo) error {
+	if r.Kind != journal.KindShare || r.Epoch < d.epoch || r.Epoch == d.epoch && r.Seq <= d.seq {
+		return nil
+	}
+	if len(d.bodies) >= d.limit*shareBody || len(d.sums) >= maxSlotSums {
+		return errSlotFull
+	}
+	if r.Edge != d.edge {
+		return fmt.Errorf("epoch %d is edge %d's, this is edge %d: %w", r.Epoch, r.Edge, d.edge, ErrDamaged)
+	}
+	var s journal.Share
+	if err := journal.DecodeShare(r.Kind, r.Body, &s); err != nil {
+		return err
+	}
+	key := [2]uint32{uint32(s.Member), s.WorkBits}
+	sum, carry := bits.Add64(d.sums[key], uint64(s.Difficulty), 0)
+	if carry != 0 || sum > math.MaxInt64 {
+		return errSlotFull // alone in a slot a share always fits
+	}
+	d.sums[key] = sum
+	d.bodies = append(d.bodies, r.Body...)
+	if n := len(d.ranges); n > 0 && d.ranges[n-1].Epoch == r.Epoch {
+		d.ranges[n-1].Last = s.Seq
+	} else {
+		d.ranges = append(d.ranges, payout.Range{Edge: d.edge, Epoch: r.Epoch, First: s.Seq, Last: s.Seq})
+	}
+	d.epoch, d.seq = r.Epoch, s.Seq
+	return nil
+}
+
+// salt hides a member's work in the sum tree from who does not hold the pool's
+// secret (decision 43).
+func salt(secret [32]byte, slot uint32, member uint16) [32]byte {
+	h := hmac.New(sha256.New, secret[:])
+	h.Write([]byte("cordee/salt/v1"))
+	h.Write(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(nil, slot), member))
+	return [32]byte(h.Sum(nil))
+}
+
+// manifest returns the slot behind prev, slot number-1's head.
+func (d *drawer) manifest(number uint32, prev, secret [32]byte) (*payout.Slot, error) {
+	s := &payout.Slot{Number: number, Prev: prev, Ranges: d.ranges}
+	for key, v := range d.sums {
+		s.Sums = append(s.Sums, payout.Sum{Member: uint16(key[0]), WorkBits: key[1], Difficulty: v})
+	}
+	payout.SortSums(s.Sums)
+	var leaves []payout.SumLeaf
+	for _, v := range s.Sums {
+		n := len(leaves)
+		if n == 0 || leaves[n-1].Member != v.Member {
+			leaves = append(leaves, payout.SumLeaf{Member: v.Member, Salt: salt(secret, number, v.Member)})
+			n++
+		}
+		sum, carry := bits.Add64(leaves[n-1].Difficulty, v.Difficulty, 0)
+		if carry != 0 {
+			return nil, fmt.Errorf("work of member %d exceeds 64 bits: %w", v.Member, payout.ErrSlot)
+		}
+		leaves[n-1].Difficulty = sum
+	}
+	bodies := make([][]byte, 0, len(d.bodies)/shareBody)
+	for at := 0; at < len(d.bodies); at += shareBody {
+		bodies = append(bodies, d.bodies[at:at+shareBody])
+	}
+	s.RecordRoot = payout.RecordRoot(bodies)
+	var err error
+	s.SumRoot, _, err = payout.SumRoot(leaves)
+	return s, err
+}
+
+// CloseSlots closes as many slots as the durable shares behind the last one
+// fill, usually one, and returns how many. With no such shares it closes none:
+// an empty slot would change no window. The newest is the cut of every receipt
+// from then on.
+//
+// Shares that an earlier epoch left are in the first slot of the next: the
+// journal has cut what nobody was answered for before it began that epoch.
+func (k *Keeper) CloseSlots() (closed int, err error) {
+	k.closing.Lock()
+	defer k.closing.Unlock()
+	until := k.cfg.Log.Durable()
+	for {
+		d := drawer{epoch: k.epoch, seq: k.seq, edge: k.cfg.Edge, sums: map[[2]uint32]uint64{}, limit: maxSlotShares}
+		err := k.tail.Read(until, d.add)
+		full := errors.Is(err, errSlotFull)
+		if err == nil || full {
+			err = nil
+			if len(d.ranges) > 0 {
+				err = k.closeSlot(&d)
+				closed++
+			}
+		}
+		if err != nil {
+			// The tail may be ahead of what is in slots: find the place again.
+			k.tail = journal.NewTail(k.cfg.Journal)
+			if k.epoch != 0 {
+				err = errors.Join(err, k.tail.Seek(k.epoch, k.seq+1))
+			}
+			return closed, err
+		}
+		if !full {
+			return closed, k.weigh()
+		}
+	}
+}
+
+// closeSlot makes d the next slot.
+func (k *Keeper) closeSlot(d *drawer) error {
+	start := k.now()
+	s, err := d.manifest(k.slots.last+1, k.head, k.cfg.Secret)
+	if err != nil {
+		return err
+	}
+	b, err := s.Sign(k.cfg.Key)
+	if err != nil {
+		return err
+	}
+	if err := k.slots.put(b); err != nil {
+		return err
+	}
+	k.epoch, k.seq, k.head = d.epoch, d.seq, s.Head()
+	k.mu.Lock()
+	k.lastSlot = s.Number
+	k.mu.Unlock()
+	k.log.Info().Str("event", "slot.closed").Uint32("slot", s.Number).Int("shares", len(d.bodies)/shareBody).
+		Int("sums", len(s.Sums)).Dur("took_ms", k.now().Sub(start)).Msg("slot closed")
+	return k.window.AddSlot(s.Number, s.Sums)
+}
+
+// weigh makes the newest slot the cut, if it is not.
+func (k *Keeper) weigh() error {
+	n := k.slots.last
+	if k.window.Newest() != n {
+		return fmt.Errorf("the window ends with slot %d, the newest is %d: restart: %w", k.window.Newest(), n, payout.ErrWindow)
+	}
+	if c := k.cut.Load(); c != nil && c.slot == n {
+		return nil
+	}
+	weights, err := k.window.Weights(n, k.edge.of)
+	if err != nil {
+		return err
+	}
+	k.cut.Store(&cut{slot: n, head: k.head, weights: weights})
+	k.window.Trim(n)
+	return nil
+}
+
+// Slot returns manifest n, its signature checked.
+func (k *Keeper) Slot(n uint32) (*payout.Slot, error) {
+	b, err := k.slots.get(n)
+	if err != nil {
+		return nil, err
+	}
+	pub, _ := k.cfg.Key.Public().(ed25519.PublicKey)
+	s, err := payout.OpenSlot(b, pub)
+	if err == nil && s.Number != n {
+		err = fmt.Errorf("it holds slot %d", s.Number)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", k.slots.path(n), err, ErrDamaged)
+	}
+	return s, nil
+}
+
+// loadSlots finds the place behind the newest slot and fills the window with as
+// many as a cut there can reach.
+func (k *Keeper) loadSlots() (err error) {
+	if k.window, err = payout.NewWindow(&k.cfg.Rules); err != nil {
+		return err
+	}
+	k.edge = edgeRecords{k: k}
+	k.lastSlot = k.slots.last
+	first, weight := k.slots.last, new(big.Int)
+	for ; first > 0; first-- {
+		s, err := k.Slot(first)
+		if err != nil {
+			return err
+		}
+		if first == k.slots.last {
+			k.head = s.Head()
+			for _, r := range s.Ranges {
+				if r.Edge == k.cfg.Edge {
+					k.epoch, k.seq = r.Epoch, r.Last
+				}
+			}
+		}
+		if err := addWeight(weight, s.Sums); err != nil {
+			return fmt.Errorf("%s: %w: %w", k.slots.path(first), err, ErrDamaged)
+		}
+		if weight.Cmp(k.cfg.Rules.Capacity()) >= 0 {
+			break
+		}
+	}
+	prev := [32]byte{}
+	for n := max(first, 1); n <= k.slots.last; n++ {
+		s, err := k.Slot(n)
+		if err != nil {
+			return err
+		}
+		if s.Prev != prev && n > max(first, 1) {
+			return fmt.Errorf("%s: does not follow slot %d: %w", k.slots.path(n), n-1, ErrDamaged)
+		}
+		prev = s.Head()
+		if err := k.window.AddSlot(n, s.Sums); err != nil {
+			return err
+		}
+	}
+	if k.epoch != 0 {
+		if err := k.tail.Seek(k.epoch, k.seq+1); err != nil {
+			return err
+		}
+	}
+	return k.weigh()
+}
+
+// addWeight adds difficulty times block target of every sum to weight.
+func addWeight(weight *big.Int, sums []payout.Sum) error {
+	type wide struct{ hi, lo uint64 }
+	byBits := map[uint32]wide{}
+	for _, s := range sums {
+		v := byBits[s.WorkBits]
+		var carry uint64
+		v.lo, carry = bits.Add64(v.lo, s.Difficulty, 0)
+		v.hi += carry
+		byBits[s.WorkBits] = v
+	}
+	for b, v := range byBits {
+		target, err := pool.TargetFromBits(b)
+		if err != nil {
+			return err
+		}
+		d := new(big.Int).SetUint64(v.hi)
+		d.Lsh(d, 64).Add(d, new(big.Int).SetUint64(v.lo))
+		weight.Add(weight, d.Mul(d, target.Big()))
+	}
+	return nil
+}
+
+// edgeRecords gives the window the shares of the slot in which it ends, and
+// keeps them: the next cut mostly ends in the same slot.
+type edgeRecords struct {
+	k    *Keeper
+	slot uint32
+	list []payout.Record
+}
+
+func (e *edgeRecords) of(slot uint32) ([]payout.Record, error) {
+	if e.slot == slot {
+		return e.list, nil
+	}
+	list, err := e.k.Records(slot)
+	if err == nil {
+		e.slot, e.list = slot, list
+	}
+	return list, err
+}
+
+// Records returns the shares of a slot in its order, from the journal.
+func (k *Keeper) Records(slot uint32) ([]payout.Record, error) {
+	m, err := k.Slot(slot)
+	if err != nil {
+		return nil, err
+	}
+	var list []payout.Record
+	for _, r := range m.Ranges {
+		err := journal.ReadShares(k.cfg.Journal, r.Epoch, r.First, r.Last, func(_ []byte, s *journal.Share) error {
+			list = append(list, payout.Record{Member: s.Member, WorkBits: s.WorkBits, Difficulty: uint64(s.Difficulty)})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,219 @@
+package keeper
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"github.com/rs/zerolog"
+
+	"cordee/internal/journal"
+	"cordee/payout"
+	"cordee/pool"
+)
+
+// Log is what the keeper needs of the running journal. *journal.Journal is one.
+type Log interface {
+	// Durable returns the end of what no crash can take back.
+	Durable() journal.Position
+}
+
+// Chain is what the keeper needs of the nodes.
+type Chain interface {
+	// InChain returns height and confirmations of a block; confirmations are -1
+	// for one off the active chain. A block that no node knows is an error for
+	// which Unknown is true.
+	InChain(ctx context.Context, hash chainhash.Hash) (height int32, confirmations int64, err error)
+	// Unknown reports an error of InChain that says: no node knows this block.
+	Unknown(err error) bool
+	// Block returns a block in wire form.
+	Block(ctx context.Context, hash chainhash.Hash) ([]byte, error)
+}
+
+// Members gives the register as a settlement needs it, by index. What it
+// returns is not changed any more.
+type Members interface {
+	Members() map[uint16]payout.Member
+}
+
+// Config is what one keeper is made of. Every field is needed but the last
+// four.
+type Config struct {
+	Dir      string // data_dir: slots/ and ledger/ are made in it
+	Journal  string // the journal's directory
+	Edge     uint16
+	Log      Log
+	Store    payout.Store
+	Meta     payout.Meta // the incarnation is on the caller's disk already
+	Rules    payout.Rules
+	Treasury []byte // output script
+	Members  Members
+	Chain    Chain
+	Key      ed25519.PrivateKey // signs slots
+	Secret   [32]byte           // the pool's, for salts
+	Recovery *journal.Recovery
+	Logger   zerolog.Logger
+
+	// Volatile says that the store begins empty at each start, as one in memory
+	// does.
+	Volatile   bool
+	SlotEvery  time.Duration // 0: 60 s
+	FollowEach time.Duration // how often the chain is asked about blocks of ours without a poke; 0: 5 s
+	Now        func() time.Time
+}
+
+// Keeper is the accountant of one pool. All methods are safe for concurrent
+// use; Payout never waits for a disk, a store or a node.
+type Keeper struct {
+	cfg Config
+	log zerolog.Logger
+	now func() time.Time
+
+	cut  atomic.Pointer[cut]  // of the newest slot
+	book atomic.Pointer[book] // of the newest event
+
+	closing sync.Mutex // one CloseSlots at a time; guards:
+	tail    *journal.Tail
+	epoch   uint32   // of the last share in a slot
+	seq     uint64   // of it
+	head    [32]byte // of the newest slot
+	window  *payout.Window
+	edge    edgeRecords
+	slots   *shelf
+
+	writing sync.Mutex // one writer of the ledger at a time; guards:
+	events  *shelf
+	ledger  *payout.Ledger
+	heads   [][32]byte // ledger head behind event i+1
+
+	following sync.Mutex // one Follow at a time; guards:
+	ancestors map[chainhash.Hash]ancestor
+
+	mu         sync.Mutex // never held across I/O; guards:
+	candidates map[chainhash.Hash]*candidate
+	receipts   map[[32]byte]known // by commitment, of jobs that may still be a block
+	lastSlot   uint32
+	tip        pool.Tip        // parent of the newest template
+	expected   *payout.Receipt // of the newest template, nil where it had no split
+	covered    pool.Tip        // the newest block all ancestors of which are decided
+	status     shipStatus
+	trouble    map[string]string // named states that pass by themselves
+
+	shipping  sync.Mutex
+	opened    bool
+	pokeShip  chan struct{}
+	pokeChain chan struct{}
+}
+
+// known is a receipt that a job of ours was built with.
+type known struct {
+	height int32
+	bytes  []byte
+}
+
+// New reads what earlier runs left in cfg.Dir and in the journal, and returns a
+// keeper that can pay at once. It asks neither store nor chain. Errors:
+// ErrDamaged, with the file's name; payout.ErrRules.
+func New(cfg Config) (*Keeper, error) {
+	switch {
+	case cfg.Dir == "", cfg.Journal == "", cfg.Log == nil, cfg.Store == nil, cfg.Members == nil, cfg.Chain == nil, cfg.Recovery == nil:
+		return nil, errors.New("keeper: directories, log, store, members, chain and recovery are needed")
+	case len(cfg.Key) != ed25519.PrivateKeySize:
+		return nil, fmt.Errorf("keeper: the slot key has %d bytes, ed25519 needs %d: run cordee init", len(cfg.Key), ed25519.PrivateKeySize)
+	case cfg.Secret == [32]byte{}:
+		return nil, errors.New("keeper: the pool's secret is empty: run cordee init")
+	case len(cfg.Treasury) == 0:
+		return nil, fmt.Errorf("keeper: %w", payout.ErrTreasury)
+	}
+	if err := cfg.Rules.Check(); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	if cfg.SlotEvery == 0 {
+		cfg.SlotEvery = 60 * time.Second
+	}
+	if cfg.FollowEach == 0 {
+		cfg.FollowEach = 5 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	k := &Keeper{
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, tail: journal.NewTail(cfg.Journal),
+		candidates: map[chainhash.Hash]*candidate{}, receipts: map[[32]byte]known{}, ancestors: map[chainhash.Hash]ancestor{}, trouble: map[string]string{},
+		pokeShip: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1),
+	}
+	var err error
+	if k.slots, err = openShelf(filepath.Join(cfg.Dir, "slots"), ".slot"); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	if k.events, err = openShelf(filepath.Join(cfg.Dir, "ledger"), ".event"); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	if err := k.loadLedger(); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	if err := k.loadSlots(); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	k.recoverCandidates(cfg.Recovery)
+	return k, nil
+}
+
+// Run closes slots, ships and follows blocks until ctx ends, then closes a last
+// slot. Failures are logged, shown by Status and tried again.
+func (k *Keeper) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { k.ship(ctx) })
+	wg.Go(func() { k.follow(ctx) })
+	tick := time.NewTicker(k.cfg.SlotEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		k.closeDue()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	wg.Wait()
+	return nil
+}
+
+func (k *Keeper) closeDue() {
+	n, err := k.CloseSlots()
+	if k.note("slots", err) {
+		k.log.Error().Str("event", "slot.failed").Err(err).
+			Msg("no slot can be closed: jobs keep the last cut, shares stay in the journal; repair what is named and restart")
+	}
+	if n > 0 {
+		poke(k.pokeShip)
+	}
+}
+
+// poke leaves a note that there is something to do. It never blocks.
+func poke(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// note keeps err as the trouble of that name, or ends it, and reports whether
+// it is a new one.
+func (k *Keeper) note(name string, err error) (news bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil {
+		delete(k.trouble, name)
+		return false
+	}
+	text := err.Error()
+	news = k.trouble[name] != text
+	k.trouble[name] = text
+	return news
+}

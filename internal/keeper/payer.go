@@ -1,0 +1,100 @@
+package keeper
+
+import (
+	"maps"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+
+	"cordee/payout"
+	"cordee/pool"
+)
+
+// keepReceipts is how many heights a job's receipt is remembered for in memory;
+// the journal has them all.
+const keepReceipts = 12
+
+// Payout returns how t's value leaves for class, and the receipt's bytes. Work
+// counts up to the newest closed slot. Carry is drained only where the ledger
+// covers t's parent (decision 15), and never by an empty template (decision
+// 20). Before the first slot, and where a split cannot be computed, all goes to
+// the treasury by a receipt that says so; the latter is logged.
+func (k *Keeper) Payout(t *pool.Template, class pool.Class) (pool.Payout, []byte, error) {
+	drain := k.seen(t)
+	c, b := k.cut.Load(), k.book.Load()
+	r, err := k.receipt(t, class, c, b, drain)
+	if k.note("payout", err) {
+		k.log.Error().Str("event", "payout.failed").Int32("height", t.Height).Err(err).
+			Msg("this template's split cannot be computed: its whole value goes to the treasury, unallocated")
+	}
+	k.mu.Lock()
+	k.expected = r
+	k.mu.Unlock()
+	if err != nil || r == nil {
+		p, encoded, err := payout.Treasury{Script: k.cfg.Treasury}.Payout(t, class)
+		if err == nil {
+			k.remember(p.Commitment, t.Height, encoded)
+		}
+		return p, encoded, err
+	}
+	encoded, err := r.Encode()
+	if err != nil {
+		return pool.Payout{}, nil, err
+	}
+	p := r.Payout()
+	k.remember(p.Commitment, t.Height, encoded)
+	return p, encoded, nil
+}
+
+// receipt returns the split of t's value, nil where nothing was worked yet.
+func (k *Keeper) receipt(t *pool.Template, class pool.Class, c *cut, b *book, drain bool) (*payout.Receipt, error) {
+	if c == nil || c.slot == 0 {
+		return nil, nil
+	}
+	members := k.cfg.Members.Members()
+	split, err := k.cfg.Rules.Split(t.Value, t.PrevHash, c.weights, func(m uint16) string { return members[m].ID })
+	if err != nil {
+		return nil, err
+	}
+	order := payout.Order{
+		Template: t, Class: class, ScriptSig: pool.MaxScriptSig, Split: split,
+		Slot: c.slot, SlotHead: c.head, LedgerHead: b.head, Drain: drain && len(b.halts) == 0,
+		Carry: b.carry, Members: members, Treasury: k.cfg.Treasury,
+	}
+	if len(b.halts) > 0 {
+		order.KeepFees = true
+		order.Members = withoutLegs(members)
+	}
+	return k.cfg.Rules.Receipt(&order)
+}
+
+func withoutLegs(members map[uint16]payout.Member) map[uint16]payout.Member {
+	out := maps.Clone(members)
+	for m, who := range out {
+		out[m] = payout.Member{ID: who.ID}
+	}
+	return out
+}
+
+// seen notes t's parent as the tip and reports whether carry may be drained on
+// it. The book must be read after that: what covers the parent is in it.
+func (k *Keeper) seen(t *pool.Template) (drain bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	tip := pool.Tip{Hash: t.PrevHash, Height: t.Height - 1}
+	if tip != k.tip {
+		k.tip = tip
+		poke(k.pokeChain)
+		for c, r := range k.receipts {
+			if r.height < t.Height-keepReceipts {
+				delete(k.receipts, c)
+			}
+		}
+	}
+	return k.covered == tip && tip.Hash != chainhash.Hash{} && !t.Empty
+}
+
+func (k *Keeper) remember(commitment [32]byte, height int32, receipt []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.receipts[commitment] = known{height, receipt}
+}
