@@ -19,6 +19,7 @@ type Payout struct {
 	Slot       uint32 // the cut: last closed slot the split counts (0 before the first)
 	Outputs    []Output
 	Commitment [32]byte
+	Receipt    []byte // explains the split; opaque here, kept with a block (ADR 0004)
 }
 
 // ErrPayoutSum reports outputs that do not sum to the template's value.

@@ -230,3 +230,34 @@ func blocksCommand() *cli.Command {
 		},
 	}
 }
+
+func membersCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "members",
+		Usage:  "what each member may expect, has maturing, is carried and was paid, in sats",
+		Flags:  []cli.Flag{configFlag, jsonFlag},
+		Before: noArgs,
+		Action: func(c *cli.Context) error {
+			var a web.Accounts
+			if err := askConfigured(c, "/accounts", &a); err != nil {
+				return err
+			}
+			return emit(c, a, func(w io.Writer) { printAccounts(w, a) })
+		},
+	}
+}
+
+func printAccounts(w io.Writer, a web.Accounts) {
+	rows := make([]string, 0, len(a.Members))
+	for _, m := range a.Members {
+		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d\t%d", m.Member, m.Expected, m.Maturing, m.Carried, m.Paid))
+	}
+	table(w, "member\texpected (if the block is found)\tmaturing\tcarried\tpaid", rows)
+	fmt.Fprintf(w, "treasury %d sats, last closed slot %d, store: %s\n", a.Treasury, a.Slot, a.Store)
+	for _, h := range a.Halts {
+		fmt.Fprintf(w, "HALTED\tpayouts stop: %s\n", h)
+	}
+	for _, t := range a.Trouble {
+		fmt.Fprintf(w, "TROUBLE\t%s\n", t)
+	}
+}

@@ -284,6 +284,10 @@ func (d *theDemo) watch(ctx, life context.Context, want int, limit time.Duration
 		if n%6 == 5 {
 			fmt.Fprintf(d.out, "%s  %2d rigs  %9s  %5d shares  rejects: %s  blocks: %s  new tip to first rig: %s\n",
 				time.Now().Format(time.TimeOnly), s.Connections, hashrate(s.Hashrate), s.Credited, counts(s.Shares), counts(s.Blocks), s.FirstNotify)
+			var a web.Accounts
+			if n%12 == 11 && d.ask(life, "/accounts", &a) == nil {
+				printAccounts(d.out, a)
+			}
 		}
 		if want > 0 && active >= want {
 			return nil

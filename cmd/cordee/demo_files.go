@@ -2,10 +2,14 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"cordee/internal/config"
 )
 
 // The consortium of the demo: three members, four sites, twelve rigs.
@@ -57,6 +61,10 @@ func (d demoSetup) write() (string, error) {
 		return "", err
 	}
 
+	key := filepath.Join(d.dir, config.SlotKeyFileName)
+	if err := config.WriteSlotKey(key); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
 	b.Reset()
 	index := 0
 	for i, s := range demoSites {

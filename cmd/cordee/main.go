@@ -60,7 +60,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
-			doctorCommand(), statusCommand(), rigsCommand(), blocksCommand(), journalCommand(), memberCommand(), auditCommand(), versionCommand(),
+			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), journalCommand(), memberCommand(),
+			auditCommand(), versionCommand(),
 		},
 		Metadata: map[string]any{},
 	}

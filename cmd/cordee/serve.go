@@ -21,9 +21,9 @@ import (
 	"cordee/internal/config"
 	"cordee/internal/edge"
 	"cordee/internal/journal"
+	"cordee/internal/keeper"
 	"cordee/internal/register"
 	"cordee/internal/web"
-	"cordee/payout"
 	"cordee/stratum"
 )
 
@@ -132,6 +132,7 @@ type process struct {
 	register *register.Register
 	journal  *journal.Journal
 	nodes    *bitcoind.Cluster
+	keeper   *keeper.Keeper
 	edge     *edge.Edge
 	web      net.Listener
 	rigs     []edge.Listener
@@ -201,9 +202,12 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	if err != nil {
 		return nil, err
 	}
+	if p.keeper, err = newKeeper(cfg, j, recovery, p.register, p.nodes, log); err != nil {
+		return nil, err
+	}
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
-		Payer:     payout.Treasury{Script: cfg.Payout.TreasuryScript},
+		Payer: p.keeper, Books: p.keeper,
 		Stratum:   stratum.Config{Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Log: log},
 		Listeners: p.rigs, Tag: cfg.Tag, Logger: log,
 	})
@@ -240,7 +244,12 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 		p.log.Info().Str("event", "shutdown.begin").Msg("asked to stop: rigs are sent away, answers and blocks in flight are seen through")
 	})
 	defer stopped()
+	counting, stopCounting := context.WithCancel(context.WithoutCancel(ctx))
+	counted := make(chan error, 1)
+	go func() { counted <- p.keeper.Run(counting) }()
 	err := p.edge.Run(ctx)
+	stopCounting() // after the last share: its slot closes now
+	err = errors.Join(err, <-counted)
 	p.log.Info().Str("event", "shutdown.drained").Err(err).Msg("no rig is connected any more")
 	for _, s := range servers {
 		_ = s.Close() // nothing of value is in flight on the pages

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"cordee/internal/web"
@@ -93,4 +94,26 @@ func (p *process) figures() web.Figures {
 		Height: e.Height, TemplateAge: e.TemplateAge, Credited: e.Credited, Lost: e.Lost,
 		Blocks: e.Blocks, Proposals: [2]uint64{e.Canary.Proven, e.Canary.Refused},
 	}
+}
+
+// Accounts implements web.Source.
+func (p *process) Accounts() web.Accounts {
+	s := p.keeper.Status()
+	out := web.Accounts{
+		Slot: s.Slot, Store: s.Ship, Treasury: s.Treasury, Halts: append([]string{}, s.Halts...),
+		Trouble: []string{}, Members: []web.Account{},
+	}
+	for name, why := range s.Trouble {
+		out.Trouble = append(out.Trouble, name+": "+why)
+	}
+	slices.Sort(out.Trouble)
+	for _, m := range s.Members {
+		a := web.Account{
+			Member: m.ID, Index: m.Member, Expected: m.Expected, Maturing: m.Maturing, Carried: m.Carried, Paid: m.Paid,
+		}
+		if m.Member != 0 || a.Expected != 0 || a.Maturing != 0 || a.Carried != 0 { // parked work, where there is any
+			out.Members = append(out.Members, a)
+		}
+	}
+	return out
 }

@@ -182,6 +182,21 @@ func writeAll(dir string, files map[string][]byte) (err error) {
 // wallet program takes for a key of its own.
 const slotKeyType = "CORDEE SLOT SIGNING KEY"
 
+// WriteSlotKey makes a new key that signs slots in the file path, which must not
+// exist, readable by its owner only.
+func WriteSlotKey(path string) error {
+	b, err := newSlotKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
 func newSlotKey(random io.Reader) ([]byte, error) {
 	seed := make([]byte, ed25519.SeedSize)
 	if _, err := io.ReadFull(random, seed); err != nil {

@@ -97,6 +97,9 @@ func (b *blocks) found(s *pool.Submission, h *pool.Hashed, worker string) {
 		template: t,
 		written:  make(chan struct{}),
 	}
+	if s.Work.Job != nil {
+		c.stored.Receipt = s.Work.Job.Payout.Receipt
+	}
 	if !b.enter(c) {
 		return
 	}
@@ -199,6 +202,9 @@ func (b *blocks) deliver(c *candidate) {
 		result <- err
 		if err == nil {
 			b.note(c, journal.BlockCandidate, "", "")
+		}
+		if books := b.e.cfg.Books; books != nil {
+			books.Candidate(stored)
 		}
 	}()
 	patience := time.NewTimer(diskPatience)

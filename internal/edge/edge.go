@@ -44,12 +44,18 @@ type Payer interface {
 	Payout(t *pool.Template, class pool.Class) (pool.Payout, []byte, error)
 }
 
+// Books hears of every block of ours, once its file is written. It returns at
+// once.
+type Books interface {
+	Candidate(c journal.Candidate)
+}
+
 // Register says who stands behind a user name.
 type Register interface {
 	Resolve(user string) (w pool.Worker, text string, ok bool)
 }
 
-// Config is what one edge is made of. Every field is needed but the last two.
+// Config is what one edge is made of. Every field is needed but the last three.
 type Config struct {
 	Network   *pool.Network
 	Node      Node
@@ -62,6 +68,7 @@ type Config struct {
 	Recovery  *journal.Recovery
 	Logger    zerolog.Logger
 
+	Books        Books            // nil: nobody keeps accounts
 	DrainTimeout time.Duration    // 0: 8 s, so that a stop ends within 10
 	Now          func() time.Time // nil: time.Now
 }

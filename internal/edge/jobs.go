@@ -132,6 +132,7 @@ func (j *jobs) issue() error {
 	if err != nil {
 		return fmt.Errorf("payout at height %d: %w", t.Height, err)
 	}
+	split.Receipt = receipt
 	job, err := pool.NewJob(t, split, class, j.e.cfg.Tag, tip, counter)
 	if err != nil {
 		return fmt.Errorf("class %s at height %d: %w", class.Name, t.Height, err)

@@ -18,6 +18,7 @@ func Control(s Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Status()) })
 	mux.HandleFunc("GET /blocks", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Blocks()) })
+	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Accounts()) })
 	mux.HandleFunc("GET /closes", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Closes()) })
 	mux.HandleFunc("GET /rigs", func(w http.ResponseWriter, r *http.Request) {
 		member := r.URL.Query().Get("member")

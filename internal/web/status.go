@@ -12,6 +12,28 @@ type Source interface {
 	Rigs(member string) Rigs // of one member id, or of all for ""
 	Blocks() Blocks
 	Closes() Closes
+	Accounts() Accounts
+}
+
+// Accounts is who is owed what. Amounts are sats.
+type Accounts struct {
+	Slot     uint32    `json:"slot"` // newest closed; 0 before the first
+	Store    string    `json:"store"`
+	Treasury int64     `json:"treasury_sats"`
+	Halts    []string  `json:"halts"`
+	Trouble  []string  `json:"trouble"`
+	Members  []Account `json:"members"`
+}
+
+// Account is one member in amounts that are never summed: what is expected
+// belongs to a block that is not found.
+type Account struct {
+	Member   string `json:"member"`
+	Index    uint16 `json:"index"`
+	Expected int64  `json:"expected_sats"`
+	Maturing int64  `json:"maturing_sats"`
+	Carried  int64  `json:"carried_sats"`
+	Paid     int64  `json:"paid_sats"`
 }
 
 // Status is one look at the pool. Hashrates and difficulties are for display;

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"github.com/rs/zerolog"
+
+	"cordee/internal/bitcoind"
+	"cordee/internal/config"
+	"cordee/internal/journal"
+	"cordee/internal/keeper"
+	"cordee/internal/register"
+	"cordee/payout"
+)
+
+// Time between two slots. Regtest is mainnet in miniature.
+const (
+	slotEvery        = 60 * time.Second
+	slotEveryRegtest = 2 * time.Second
+)
+
+// newKeeper builds the accountant of the pool that cfg describes, on its
+// journal.
+func newKeeper(cfg *config.Config, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
+	key, err := config.ReadSlotKey(cfg.SlotKeyPath)
+	if err != nil {
+		return nil, fmt.Errorf("%w; `cordee init` in an empty directory makes one", err)
+	}
+	incarnation, err := readIncarnation(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	every := slotEvery
+	if cfg.Network.Name == "regtest" {
+		every = slotEveryRegtest
+	}
+	return keeper.New(keeper.Config{
+		Dir: cfg.DataDir, Journal: cfg.Journal.Dir, Edge: cfg.Edge.ID, Log: j, Recovery: rec,
+		Store:    payout.NewMemory(func() int64 { return time.Now().UnixMilli() }),
+		Volatile: true,
+		Meta: payout.Meta{
+			Network: cfg.Network.Name, Genesis: *cfg.Network.Params.GenesisHash,
+			Schema: payout.SchemaVersion, Incarnation: incarnation,
+		},
+		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
+		Members: roster{r}, Chain: chain{nodes}, Key: key, Secret: secretOf(key),
+		Logger: log, SlotEvery: every,
+	})
+}
+
+// rulesOf are the payout rules of cordee.toml. Receipts name fees in the order
+// of the rules, and those with an address must come first.
+func rulesOf(cfg *config.Config) payout.Rules {
+	r := payout.Rules{
+		Version: payout.RuleUnitPPLNS, XMilli: uint64(cfg.Payout.WindowBlocks) * 1000,
+		Scale: cfg.Network.Scale, MinPayout: cfg.Payout.MinPayout,
+	}
+	for _, f := range cfg.Payout.Fees {
+		r.Fees = append(r.Fees, payout.FeeRule{Account: f.Account, BP: f.BP, Script: f.Script})
+	}
+	slices.SortStableFunc(r.Fees, func(a, b payout.FeeRule) int { return min(len(b.Script), 1) - min(len(a.Script), 1) })
+	return r
+}
+
+// secretOf derives the pool's secret for salts from the key that signs slots:
+// one file to keep, and neither gives away the other.
+func secretOf(key ed25519.PrivateKey) [32]byte {
+	m := hmac.New(sha256.New, key.Seed())
+	m.Write([]byte("cordee/salts/v1"))
+	return [32]byte(m.Sum(nil))
+}
+
+// readIncarnation returns the UUID of this pool's accounts, drawn once and kept
+// in the data directory before any store hears of it.
+func readIncarnation(dir string) (id [16]byte, err error) {
+	path := filepath.Join(dir, "incarnation")
+	text, err := os.ReadFile(path) // #nosec G304 -- of the operator's data_dir
+	switch {
+	case err == nil:
+		b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil || len(b) != len(id) {
+			return id, fmt.Errorf("%s does not hold an incarnation (32 hex digits): restore it from a backup", path)
+		}
+		return [16]byte(b), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return id, err
+	}
+	if _, err := rand.Read(id[:]); err != nil {
+		return id, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- likewise
+	if err != nil {
+		return id, err
+	}
+	_, err = fmt.Fprintf(f, "%x\n", id)
+	return id, errors.Join(err, f.Sync(), f.Close())
+}
+
+// roster gives the register to the keeper.
+type roster struct{ *register.Register }
+
+// parkedID stands for work of rigs that nobody has claimed yet, index 0.
+const parkedID = "parked"
+
+// Members implements keeper.Members. A member with a P2PKH destination is paid
+// by batch only (decision 24), so the coinbase knows no leg of his.
+func (r roster) Members() map[uint16]payout.Member {
+	out := map[uint16]payout.Member{0: {ID: parkedID}}
+	for _, m := range r.Register.Members() {
+		who := payout.Member{ID: m.ID}
+		if !slices.ContainsFunc(m.Destinations, func(d register.Destination) bool { return isP2PKH(d.Script) }) {
+			for _, d := range m.Destinations {
+				who.Legs = append(who.Legs, payout.Leg{Address: d.Address, Script: d.Script, BP: d.BP})
+			}
+		}
+		out[m.Index] = who
+	}
+	return out
+}
+
+func isP2PKH(script []byte) bool { return len(script) == 25 && script[0] == 0x76 }
+
+// chain gives the nodes to the keeper.
+type chain struct{ *bitcoind.Cluster }
+
+// Unknown implements keeper.Chain.
+func (chain) Unknown(err error) bool { return errors.Is(err, bitcoind.ErrUnknownBlock) }
+
+// Block implements keeper.Chain.
+func (c chain) Block(ctx context.Context, hash chainhash.Hash) ([]byte, error) {
+	raw, err := c.Call(ctx, "getblock", hash.String(), 0)
+	if err != nil {
+		return nil, err
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return nil, fmt.Errorf("getblock: %w", err)
+	}
+	return hex.DecodeString(text)
+}
+
+var _ keeper.Members = roster{}
+var _ keeper.Chain = chain{}
