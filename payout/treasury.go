@@ -42,6 +42,11 @@ func (y Treasury) Payout(t *pool.Template, class pool.Class) (pool.Payout, []byt
 	return r.Payout(), b, nil
 }
 
+// Kept is Payout: nothing leaves the treasury either way.
+func (y Treasury) Kept(t *pool.Template, class pool.Class) (pool.Payout, []byte, error) {
+	return y.Payout(t, class)
+}
+
 // Payout returns what a job needs of r: slot, outputs in coinbase order,
 // commitment. The outputs share r's scripts.
 func (r *Receipt) Payout() pool.Payout {

@@ -59,12 +59,16 @@ func (c *canary) init(e *Edge) {
 	c.due.Store(true)
 }
 
+// knows reports whether the node called a block of this shape valid.
+func (c *canary) knows(shape [32]byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proven[shape]
+}
+
 // shape queues job's shape for a proposal, unless it is proven.
 func (c *canary) shape(job *pool.Job) {
-	c.mu.Lock()
-	known := c.proven[shapeOf(job)]
-	c.mu.Unlock()
-	if known {
+	if c.knows(shapeOf(job.Class, &job.Payout)) {
 		return
 	}
 	select {
@@ -115,7 +119,10 @@ func (c *canary) run(ctx context.Context) {
 		case job := <-c.shapes:
 			p := madeUp(job)
 			if valid, _ := c.propose(ctx, &p, "shape"); valid {
-				c.prove(shapeOf(job))
+				c.prove(shapeOf(job.Class, &job.Payout))
+				if len(job.Payout.Outputs) > 1 {
+					c.e.jobs.publish() // it waited for this
+				}
 			}
 		}
 	}

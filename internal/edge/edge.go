@@ -42,6 +42,8 @@ type Log interface {
 // sum to the value, and the bytes of the receipt that explains it.
 type Payer interface {
 	Payout(t *pool.Template, class pool.Class) (pool.Payout, []byte, error)
+	// Kept is the same split with every sat left in the treasury.
+	Kept(t *pool.Template, class pool.Class) (pool.Payout, []byte, error)
 }
 
 // Books hears of every block of ours, once its file is written. It returns at

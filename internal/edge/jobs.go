@@ -128,7 +128,7 @@ func (j *jobs) issue() error {
 		return fmt.Errorf("store template of height %d: %w", t.Height, err)
 	}
 	class := pool.DefaultClass
-	split, receipt, err := j.split(t, class)
+	split, receipt, unproven, err := j.split(t, class)
 	if err != nil {
 		return fmt.Errorf("payout at height %d: %w", t.Height, err)
 	}
@@ -145,7 +145,7 @@ func (j *jobs) issue() error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.out.Publish(stratum.JobSet{Jobs: []*pool.Job{job}, Clean: clean, Signal: signal})
-	j.e.canary.shape(job)
+	j.prove(job, unproven)
 
 	j.mu.Lock()
 	j.published, j.live, j.away, j.liveTip = time.Now(), true, false, tip
@@ -159,12 +159,33 @@ func (j *jobs) issue() error {
 	return nil
 }
 
-// split returns how t's value leaves for class. It is the place of decision
-// 21's rule: a split whose shape (shapeOf) the node has not called valid is
-// replaced here by the last proven one, or by treasury only. Treasury only is
-// all that a Payer gives today, so there is nothing to fall back from.
-func (j *jobs) split(t *pool.Template, class pool.Class) (pool.Payout, []byte, error) {
-	return j.e.cfg.Payer.Payout(t, class)
+// prove has the canary ask the node about the shape of job, or of the split that
+// waits for it: then by a job that no rig sees.
+func (j *jobs) prove(job *pool.Job, unproven *pool.Payout) {
+	if unproven != nil {
+		wanted, err := pool.NewJob(job.Template, *unproven, job.Class, job.Tag, job.Tip, job.Counter)
+		if err != nil {
+			j.e.log.Error().Str("event", "canary.refused").Str("kind", "shape").Err(err).Int32("height", job.Template.Height).
+				Msg("the split makes no job: its sats stay in the treasury")
+			return
+		}
+		job = wanted
+	}
+	j.e.canary.shape(job)
+}
+
+// split returns how t's value leaves for class, by decision 21: a split whose
+// shape (shapeOf) the node has not called valid is not mined. Until it is, the
+// same credits are, with every sat left in the treasury: one output, which needs
+// no proof. unproven is the split that waits, nil for none.
+func (j *jobs) split(t *pool.Template, class pool.Class) (split pool.Payout, receipt []byte, unproven *pool.Payout, err error) {
+	split, receipt, err = j.e.cfg.Payer.Payout(t, class)
+	if err != nil || len(split.Outputs) <= 1 || j.e.canary.knows(shapeOf(class, &split)) {
+		return split, receipt, nil, err
+	}
+	wanted := split
+	split, receipt, err = j.e.cfg.Payer.Kept(t, class)
+	return split, receipt, &wanted, err
 }
 
 // run keeps rigs fed between templates, and sends them away when there has
@@ -267,11 +288,11 @@ func (j *jobs) current() (tip uint64, t *pool.Template, stood time.Duration) {
 
 // shapeOf names the ordered scripts and class of a job: what must be proven
 // valid to the node once, whatever the amounts (decision 21).
-func shapeOf(job *pool.Job) [32]byte {
+func shapeOf(class pool.Class, split *pool.Payout) [32]byte {
 	h := sha256.New()
-	h.Write([]byte{job.Class.ID})
+	h.Write([]byte{class.ID})
 	var n [4]byte
-	for _, o := range job.Payout.Outputs {
+	for _, o := range split.Outputs {
 		binary.BigEndian.PutUint32(n[:], uint32(len(o.Script)))
 		h.Write(n[:])
 		h.Write(o.Script)

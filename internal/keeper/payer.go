@@ -19,9 +19,19 @@ const keepReceipts = 12
 // 20). Before the first slot, and where a split cannot be computed, all goes to
 // the treasury by a receipt that says so; the latter is logged.
 func (k *Keeper) Payout(t *pool.Template, class pool.Class) (pool.Payout, []byte, error) {
+	return k.pay(t, class, false)
+}
+
+// Kept is Payout with the same credits and every sat left in the treasury: what
+// is mined while the node has not called the shape of Payout's coinbase valid.
+func (k *Keeper) Kept(t *pool.Template, class pool.Class) (pool.Payout, []byte, error) {
+	return k.pay(t, class, true)
+}
+
+func (k *Keeper) pay(t *pool.Template, class pool.Class, kept bool) (pool.Payout, []byte, error) {
 	drain := k.seen(t)
 	c, b := k.cut.Load(), k.book.Load()
-	r, err := k.receipt(t, class, c, b, drain)
+	r, err := k.receipt(t, class, c, b, drain, kept)
 	if k.note("payout", err) {
 		k.log.Error().Str("event", "payout.failed").Int32("height", t.Height).Err(err).
 			Msg("this template's split cannot be computed: its whole value goes to the treasury, unallocated")
@@ -46,7 +56,7 @@ func (k *Keeper) Payout(t *pool.Template, class pool.Class) (pool.Payout, []byte
 }
 
 // receipt returns the split of t's value, nil where nothing was worked yet.
-func (k *Keeper) receipt(t *pool.Template, class pool.Class, c *cut, b *book, drain bool) (*payout.Receipt, error) {
+func (k *Keeper) receipt(t *pool.Template, class pool.Class, c *cut, b *book, drain, kept bool) (*payout.Receipt, error) {
 	if c == nil || c.slot == 0 {
 		return nil, nil
 	}
@@ -60,7 +70,7 @@ func (k *Keeper) receipt(t *pool.Template, class pool.Class, c *cut, b *book, dr
 		Slot: c.slot, SlotHead: c.head, LedgerHead: b.head, Drain: drain && len(b.halts) == 0,
 		Carry: b.carry, Members: members, Treasury: k.cfg.Treasury,
 	}
-	if len(b.halts) > 0 {
+	if kept || len(b.halts) > 0 {
 		order.KeepFees = true
 		order.Members = withoutLegs(members)
 	}
