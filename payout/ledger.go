@@ -183,7 +183,7 @@ func (l *Ledger) Apply(e *Event) error {
 		l.post(p)
 	}
 	for i, p := range postings {
-		if p.Purse.owned() && (i == 0 || postings[i-1].Owner != p.Owner) {
+		if p.Purse.owned() && (i == 0 || !postings[i-1].Purse.owned() || postings[i-1].Owner != p.Owner) {
 			l.balances[p.Owner].Since = l.since(p.Owner)
 		}
 	}

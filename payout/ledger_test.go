@@ -309,3 +309,22 @@ func TestOrphanIsTheExactOpposite(t *testing.T) {
 		}
 	})
 }
+
+// TestParkedWorkWaits: member 0 is the zero Owner, as is that of a posting that
+// belongs to nobody; since when it waits is kept all the same.
+func TestParkedWorkWaits(t *testing.T) {
+	l := payout.NewLedger()
+	r := &payout.Receipt{
+		Rule: payout.RuleUnitPPLNS, Slot: 1, Height: 6, Reward: 5, Class: 1, Credits: []payout.Credit{{Member: 0, Sats: 5}},
+		Settlement: []payout.Payment{{Kind: payout.ToTreasury, Sats: 5, Script: []byte{1}}},
+	}
+	if err := l.Apply(&payout.Event{Kind: payout.BlockFound, Block: [32]byte{1}, Receipt: r}); err != nil {
+		t.Fatal(err)
+	}
+	if b := l.Balance(payout.Owner{}); b.Since != 6 || b.Immature != 5 {
+		t.Errorf("parked work has %+v", b)
+	}
+	if err := l.Check(); err != nil {
+		t.Error(err)
+	}
+}
