@@ -296,7 +296,10 @@ var errEnough = errors.New("enough was read")
 // journal in dir, with their bodies, in order. body is valid during the call
 // only. Where one of them is missing the error is ErrDamaged.
 func ReadShares(dir string, epoch uint32, first, last uint64, each func(body []byte, s *Share) error) error {
-	t := NewTail(dir)
+	return NewTail(dir).shares(epoch, first, last, each)
+}
+
+func (t *Tail) shares(epoch uint32, first, last uint64, each func(body []byte, s *Share) error) error {
 	if err := t.Seek(epoch, first); err != nil {
 		return err
 	}

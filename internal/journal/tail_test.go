@@ -17,10 +17,10 @@ func line(r *RecordInfo) string {
 	return fmt.Sprintf("%s %d %s %d %x", r.File, r.Offset, r.Kind, r.Seq, r.Body)
 }
 
-func readAll(t testing.TB, dir string) (lines []string, shares map[uint32][][]byte) {
+func readAll(t testing.TB, disk FS) (lines []string, shares map[uint32][][]byte) {
 	t.Helper()
 	shares = map[uint32][][]byte{}
-	_, err := Verify(dir, func(r RecordInfo) error {
+	_, err := verify(disk, "/j", func(r RecordInfo) error {
 		lines = append(lines, line(&r))
 		if r.Kind == KindShare {
 			shares[r.Epoch] = append(shares[r.Epoch], bytes.Clone(r.Body))
@@ -38,13 +38,10 @@ func readAll(t testing.TB, dir string) (lines []string, shares map[uint32][][]by
 // is not durable, and any range of shares is found again.
 func TestTailSeesWhatIsDurable(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			r.Fatal(err)
-		}
-		cfg := Config{Dir: dir, SegmentSize: 8192}
+		disk := newMemFS(1)
+		cfg := Config{Dir: "/j", SegmentSize: 8192, FS: disk}
 		j, _ := open4(t, cfg)
-		tail := NewTail(dir)
+		tail := &Tail{fs: disk, dir: "/j"}
 		var got []string
 		stop := errors.New("stop")
 		follow := func() {
@@ -97,7 +94,7 @@ func TestTailSeesWhatIsDurable(t *testing.T) {
 		if err := j.Close(); err != nil {
 			r.Fatal(err)
 		}
-		want, shares := readAll(t, dir)
+		want, shares := readAll(t, disk)
 		if err := tail.Read(end, func(rec *RecordInfo) error { got = append(got, line(rec)); return nil }); err != nil {
 			r.Fatal(err)
 		}
@@ -109,14 +106,14 @@ func TestTailSeesWhatIsDurable(t *testing.T) {
 			first := rapid.IntRange(1, len(bodies)).Draw(r, "first")
 			last := rapid.IntRange(first, len(bodies)).Draw(r, "last")
 			var found [][]byte
-			err := ReadShares(dir, epoch, uint64(first), uint64(last), func(body []byte, s *Share) error {
+			err := (&Tail{fs: disk, dir: "/j"}).shares(epoch, uint64(first), uint64(last), func(body []byte, s *Share) error {
 				found = append(found, bytes.Clone(body))
 				return nil
 			})
 			if err != nil || !slices.EqualFunc(found, bodies[first-1:last], bytes.Equal) {
 				r.Fatalf("epoch %d, shares %d to %d: %d found, %v", epoch, first, last, len(found), err)
 			}
-			if err := ReadShares(dir, epoch, uint64(last), uint64(len(bodies))+1, func([]byte, *Share) error { return nil }); !errors.Is(err, ErrDamaged) {
+			if err := (&Tail{fs: disk, dir: "/j"}).shares(epoch, uint64(last), uint64(len(bodies))+1, func([]byte, *Share) error { return nil }); !errors.Is(err, ErrDamaged) {
 				r.Fatalf("a share that is not there: %v", err)
 			}
 		}

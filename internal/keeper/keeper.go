@@ -97,7 +97,7 @@ type Keeper struct {
 
 	mu         sync.Mutex // never held across I/O; guards:
 	candidates map[chainhash.Hash]*candidate
-	receipts   map[[32]byte]known // by commitment, of jobs that may still be a block
+	receipts   map[receiptKey]known // by commitment, of jobs that may still be a block
 	lastSlot   uint32
 	tip        pool.Tip        // parent of the newest template
 	expected   *payout.Receipt // of the newest template, nil where it had no split
@@ -109,6 +109,14 @@ type Keeper struct {
 	opened    bool
 	pokeShip  chan struct{}
 	pokeChain chan struct{}
+}
+
+// receiptKey names what a block says of its receipt. The commitment alone does
+// not: the same split on another parent commits to the same bytes. Receipts with
+// one key may differ in ledger head and drain, and pay the same.
+type receiptKey struct {
+	commitment [32]byte
+	prev       chainhash.Hash
 }
 
 // known is a receipt that a job of ours was built with.
@@ -145,7 +153,7 @@ func New(cfg Config) (*Keeper, error) {
 	}
 	k := &Keeper{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, tail: journal.NewTail(cfg.Journal),
-		candidates: map[chainhash.Hash]*candidate{}, receipts: map[[32]byte]known{}, ancestors: map[chainhash.Hash]ancestor{}, trouble: map[string]string{},
+		candidates: map[chainhash.Hash]*candidate{}, receipts: map[receiptKey]known{}, ancestors: map[chainhash.Hash]ancestor{}, trouble: map[string]string{},
 		pokeShip: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1),
 	}
 	var err error

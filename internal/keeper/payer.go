@@ -42,7 +42,7 @@ func (k *Keeper) pay(t *pool.Template, class pool.Class, kept bool) (pool.Payout
 	if err != nil || r == nil {
 		p, encoded, err := payout.Treasury{Script: k.cfg.Treasury}.Payout(t, class)
 		if err == nil {
-			k.remember(p.Commitment, t.Height, encoded)
+			k.remember(receiptKey{p.Commitment, t.PrevHash}, t.Height, encoded)
 		}
 		return p, encoded, err
 	}
@@ -51,7 +51,7 @@ func (k *Keeper) pay(t *pool.Template, class pool.Class, kept bool) (pool.Payout
 		return pool.Payout{}, nil, err
 	}
 	p := r.Payout()
-	k.remember(p.Commitment, t.Height, encoded)
+	k.remember(receiptKey{p.Commitment, t.PrevHash}, t.Height, encoded)
 	return p, encoded, nil
 }
 
@@ -103,8 +103,8 @@ func (k *Keeper) seen(t *pool.Template) (drain bool) {
 	return k.covered == tip && tip.Hash != chainhash.Hash{} && !t.Empty
 }
 
-func (k *Keeper) remember(commitment [32]byte, height int32, receipt []byte) {
+func (k *Keeper) remember(key receiptKey, height int32, receipt []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.receipts[commitment] = known{height, receipt}
+	k.receipts[key] = known{height, receipt}
 }

@@ -33,12 +33,12 @@ func (k *Keeper) settle(block *wire.MsgBlock, encoded []byte) (*payout.Receipt, 
 		return nil, nil, fmt.Errorf("%w: %w", err, ErrMismatch)
 	}
 	if encoded == nil {
-		if encoded, err = k.findReceipt(script.Commitment); err != nil {
+		if encoded, err = k.findReceipt(receiptKey{script.Commitment, block.Header.PrevBlock}); err != nil {
 			return nil, nil, err
 		}
 	}
 	if encoded == nil {
-		return nil, nil, fmt.Errorf("no receipt has commitment %x: %w", script.Commitment, ErrNoReceipt)
+		return nil, nil, fmt.Errorf("no receipt on this parent has commitment %x: %w", script.Commitment, ErrNoReceipt)
 	}
 	r, err := payout.DecodeReceipt(encoded)
 	if err != nil {
@@ -75,12 +75,12 @@ func compare(r *payout.Receipt, script *pool.ScriptSig, block *wire.MsgBlock) er
 	return nil
 }
 
-// findReceipt returns the receipt with that commitment, of a job of this run or
+// findReceipt returns the receipt of that key, of a job of this run or
 // any in the journal, or nil. Only a block whose candidate file has none, or was
 // lost, needs the latter.
-func (k *Keeper) findReceipt(commitment [32]byte) ([]byte, error) {
+func (k *Keeper) findReceipt(key receiptKey) ([]byte, error) {
 	k.mu.Lock()
-	r, ok := k.receipts[commitment]
+	r, ok := k.receipts[key]
 	k.mu.Unlock()
 	if ok {
 		return r.bytes, nil
@@ -90,7 +90,7 @@ func (k *Keeper) findReceipt(commitment [32]byte) ([]byte, error) {
 		if r.Kind != journal.KindReceipt {
 			return nil
 		}
-		if rec, err := payout.DecodeReceipt(r.Body); err == nil && rec.Commitment() == commitment {
+		if rec, err := payout.DecodeReceipt(r.Body); err == nil && rec.PrevHash == key.prev && rec.Commitment() == key.commitment {
 			found = bytes.Clone(r.Body)
 			return errFound
 		}

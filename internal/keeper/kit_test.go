@@ -1,0 +1,357 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"github.com/btcsuite/btcd/wire/v2"
+
+	"cordee/internal/harness"
+	"cordee/internal/journal"
+	"cordee/payout"
+	"cordee/pool"
+)
+
+const testBits = 0x207fffff
+
+func script(n byte) []byte { return append([]byte{0x00, 0x14, n}, make([]byte, 19)...) }
+
+var (
+	treasury = script(0xff)
+	feeTo    = script(0xfe)
+)
+
+// people are the register: members 1 to n, of whom the last has no destination.
+type people map[uint16]payout.Member
+
+func (p people) Members() map[uint16]payout.Member { return p }
+
+func register(n int) people {
+	p := people{}
+	for i := 1; i <= n; i++ {
+		m := payout.Member{ID: string(rune('a'+i%26)) + string(rune('a'+i/26))}
+		if i < n {
+			m.Legs = []payout.Leg{{Script: script(byte(i)), BP: 10_000}}
+		}
+		p[uint16(i)] = m
+	}
+	return p
+}
+
+var testRules = payout.Rules{
+	Version: payout.RuleUnitPPLNS, XMilli: 50_000, Scale: pool.RegtestScale,
+	Fees: []payout.FeeRule{{Account: "pool", BP: 100, Script: feeTo}}, MinPayout: 1000,
+}
+
+// chain is a scripted node.
+type chain struct {
+	tip    chainhash.Hash
+	blocks map[chainhash.Hash]*wire.MsgBlock
+	height map[chainhash.Hash]int32
+	err    error // of every question
+	nonce  uint32
+}
+
+var errUnknown = errors.New("no node knows this block")
+
+func newChain() *chain {
+	return &chain{blocks: map[chainhash.Hash]*wire.MsgBlock{}, height: map[chainhash.Hash]int32{{}: 0}}
+}
+
+func (c *chain) Unknown(err error) bool { return errors.Is(err, errUnknown) }
+
+func (c *chain) InChain(_ context.Context, hash chainhash.Hash) (int32, int64, error) {
+	if c.err != nil {
+		return 0, 0, c.err
+	}
+	if c.blocks[hash] == nil {
+		return 0, 0, errUnknown
+	}
+	h := c.height[hash]
+	for at := c.tip; ; at = c.blocks[at].Header.PrevBlock {
+		if at == hash {
+			return h, int64(c.height[c.tip]-h) + 1, nil
+		}
+		if c.height[at] <= h {
+			return h, -1, nil
+		}
+	}
+}
+
+func (c *chain) Block(_ context.Context, hash chainhash.Hash) ([]byte, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	if c.blocks[hash] == nil {
+		return nil, errUnknown
+	}
+	var b bytes.Buffer
+	err := c.blocks[hash].Serialize(&b)
+	return b.Bytes(), err
+}
+
+// put adds a block on prev with that coinbase; it becomes the tip where it is
+// higher.
+func (c *chain) put(prev chainhash.Hash, coinbase []byte) chainhash.Hash {
+	tx := new(wire.MsgTx)
+	if err := tx.DeserializeNoWitness(bytes.NewReader(coinbase)); err != nil {
+		panic(err)
+	}
+	c.nonce++
+	b := wire.NewMsgBlock(&wire.BlockHeader{PrevBlock: prev, Nonce: c.nonce, MerkleRoot: tx.TxHash()})
+	if err := b.AddTransaction(tx); err != nil {
+		panic(err)
+	}
+	h := b.BlockHash()
+	c.blocks[h], c.height[h] = b, c.height[prev]+1
+	if c.height[h] > c.height[c.tip] {
+		c.tip = h
+	}
+	return h
+}
+
+// foreign mines n blocks of somebody else on prev.
+func (c *chain) foreign(prev chainhash.Hash, n int) chainhash.Hash {
+	for range n {
+		tx := wire.NewMsgTx(1)
+		tx.AddTxIn(wire.NewTxIn(wire.NewOutPoint(&chainhash.Hash{}, 0xffffffff), []byte{1, 2, 3}, nil))
+		tx.AddTxOut(wire.NewTxOut(50e8, script(0xee)))
+		var b bytes.Buffer
+		if err := tx.Serialize(&b); err != nil {
+			panic(err)
+		}
+		prev = c.put(prev, b.Bytes())
+	}
+	return prev
+}
+
+// kit is a keeper with its journal and everything around it.
+type kit struct {
+	tb      testing.TB
+	cfg     Config
+	journal *journal.Journal
+	chain   *chain
+	k       *Keeper
+	tpls    uint32
+	keepRec bool // candidates carry their receipt
+}
+
+func newKit(tb testing.TB, members int, store payout.Store) *kit {
+	tb.Helper()
+	dir, err := os.MkdirTemp(scratch(tb), "keeper")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if store == nil {
+		store = payout.NewMemory(func() int64 { return 0 })
+	}
+	t := &kit{tb: tb, chain: newChain(), keepRec: true}
+	t.cfg = Config{
+		Dir: dir, Journal: filepath.Join(dir, "journal"), Edge: 1, Store: store, Meta: harness.StoreMeta(1),
+		Rules: testRules, Treasury: treasury, Members: register(members), Chain: t.chain,
+		Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Secret: [32]byte{1},
+	}
+	t.start()
+	tb.Cleanup(func() {
+		if err := errors.Join(t.journal.Close(), os.RemoveAll(dir)); err != nil {
+			tb.Error(err)
+		}
+	})
+	return t
+}
+
+// scratch is a folder that the test empties, in memory where the machine has
+// one: thousands of fsyncs of a slow disk prove nothing here.
+func scratch(tb testing.TB) string {
+	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
+		return "/dev/shm"
+	}
+	return tb.TempDir()
+}
+
+func (t *kit) start() {
+	t.tb.Helper()
+	j, rec, err := journal.Open(journal.Config{Dir: t.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: 16384})
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	t.journal, t.cfg.Log, t.cfg.Recovery = j, j, rec
+	if t.k, err = New(t.cfg); err != nil {
+		t.tb.Fatal(err)
+	}
+}
+
+// restart is a process that ended and begins again with a new epoch.
+func (t *kit) restart() {
+	t.tb.Helper()
+	if err := t.journal.Close(); err != nil {
+		t.tb.Fatal(err)
+	}
+	t.start()
+}
+
+// work appends one share of difficulty d for each member given.
+func (t *kit) work(d uint64, members ...uint16) {
+	t.tb.Helper()
+	var list []journal.Share
+	for _, m := range members {
+		list = append(list, journal.Share{Member: m, WorkBits: testBits, Difficulty: pool.Difficulty(d)})
+	}
+	tk, err := t.journal.AppendShares(list)
+	if err == nil {
+		err = tk.Wait()
+	}
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+}
+
+func (t *kit) close() int {
+	t.tb.Helper()
+	n, err := t.k.CloseSlots()
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	return n
+}
+
+func (t *kit) follow() {
+	t.tb.Helper()
+	if err := t.k.Follow(t.tb.Context()); err != nil {
+		t.tb.Fatal(err)
+	}
+}
+
+// template returns the next template on prev.
+func (t *kit) template(prev chainhash.Hash, value int64) *pool.Template {
+	t.tb.Helper()
+	t.tpls++
+	tpl, err := pool.NewTemplate(&pool.Template{
+		Height: t.chain.height[prev] + 1, PrevHash: prev, Bits: testBits, MinTime: 1, CurTime: 1 + t.tpls, Value: value,
+	}, nil)
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	return tpl
+}
+
+// job asks for a receipt and journals it as the edge does.
+func (t *kit) job(prev chainhash.Hash, value int64, class pool.Class) (*pool.Job, *payout.Receipt) {
+	t.tb.Helper()
+	tpl := t.template(prev, value)
+	p, b, err := t.k.Payout(tpl, class)
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	job, err := pool.NewJob(tpl, p, class, "/cordee/", 1, t.tpls)
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	r, err := payout.DecodeReceipt(b)
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	tk, err := t.journal.Append(journal.Receipt{Bytes: b})
+	if err == nil {
+		err = tk.WaitWritten()
+	}
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	return job, r
+}
+
+// mine makes job a block in the chain and tells the keeper.
+func (t *kit) mine(job *pool.Job, r *payout.Receipt) chainhash.Hash {
+	t.tb.Helper()
+	w := job.Work(1, 0)
+	s := pool.Submission{Work: w, Extranonce2Size: 8}
+	coinbase := w.Coinbase(nil, &s)
+	hash := t.chain.put(job.Template.PrevHash, coinbase)
+	c := journal.Candidate{Hash: hash, Coinbase: coinbase, TemplateID: job.Template.ID(), WorkBits: testBits, Height: job.Template.Height}
+	var header bytes.Buffer
+	if err := t.chain.blocks[hash].Header.Serialize(&header); err != nil {
+		t.tb.Fatal(err)
+	}
+	c.Header = [80]byte(header.Bytes())
+	if t.keepRec {
+		var err error
+		if c.Receipt, err = r.Encode(); err != nil {
+			t.tb.Fatal(err)
+		}
+	}
+	if err := t.journal.PutCandidate(c); err != nil {
+		t.tb.Fatal(err)
+	}
+	t.k.Candidate(c)
+	return hash
+}
+
+var largeClass = pool.Class{ID: 2, Name: "large", MaxCoinbase: 50_000}
+
+// block mines a block of ours on the tip.
+func (t *kit) block(value int64, class pool.Class) (chainhash.Hash, *payout.Receipt) {
+	t.tb.Helper()
+	job, r := t.job(t.chain.tip, value, class)
+	return t.mine(job, r), r
+}
+
+// cover lets the keeper see the tip, so that the next job may drain.
+func (t *kit) cover() {
+	t.tb.Helper()
+	t.job(t.chain.tip, 50e8, pool.DefaultClass)
+	t.follow()
+}
+
+// same compares two stores in all that a rebuild must give again.
+func same(tb testing.TB, a, b payout.Store) {
+	tb.Helper()
+	ctx := tb.Context()
+	dump := func(s payout.Store) []byte {
+		var out []byte
+		run, err := s.Run(ctx)
+		for _, x := range run {
+			out = binary.BigEndian.AppendUint16(out, x.Member)
+			out = binary.BigEndian.AppendUint32(out, x.WorkBits)
+			out = binary.BigEndian.AppendUint64(out, x.Difficulty)
+		}
+		marks, err2 := s.HWMs(ctx)
+		for _, m := range marks {
+			out = binary.BigEndian.AppendUint32(out, m.Epoch)
+			out = binary.BigEndian.AppendUint64(out, m.Seq)
+		}
+		slots, err3 := s.Slots(ctx, 1, payout.MaxPage)
+		for _, m := range slots {
+			out = append(append(out, m.Head[:]...), m.Bytes...)
+		}
+		recs, err4 := s.Records(ctx, 1, payout.MaxPage)
+		for _, r := range recs {
+			out = append(append(append(out, r.Key...), r.Head[:]...), r.Data...)
+		}
+		if err := errors.Join(err, err2, err3, err4); err != nil {
+			tb.Fatal(err)
+		}
+		return out
+	}
+	if x, y := dump(a), dump(b); !bytes.Equal(x, y) {
+		tb.Fatalf("the stores differ: %d and %d bytes", len(x), len(y))
+	}
+}
+
+// paidTo sums the outputs of a block to each script.
+func paidTo(b *wire.MsgBlock) map[string]int64 {
+	out := map[string]int64{}
+	for _, o := range b.Transactions[0].TxOut {
+		out[string(o.PkScript)] += o.Value
+	}
+	maps.DeleteFunc(out, func(_ string, v int64) bool { return v == 0 })
+	return out
+}
