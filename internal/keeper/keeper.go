@@ -173,8 +173,9 @@ func New(cfg Config) (*Keeper, error) {
 	return k, nil
 }
 
-// Run closes slots, ships and follows blocks until ctx ends, then closes a last
-// slot. Failures are logged, shown by Status and tried again.
+// Run closes slots, ships and follows blocks until ctx ends. Shares that are in
+// no slot by then are in the first of the next run. Failures are logged, shown by
+// Status and tried again; the error is always nil.
 func (k *Keeper) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { k.ship(ctx) })

@@ -204,6 +204,13 @@ func (s *shipper) run(ctx context.Context, slots uint32) error {
 	if err != nil {
 		return err
 	}
+	s.k.writing.Lock()
+	heads := s.k.heads[:len(s.k.heads):len(s.k.heads)] // never changed in place
+	s.k.writing.Unlock()
+	head, count, err := s.eventsThere(ctx, heads) // before anything is written
+	if err != nil {
+		return err
+	}
 	for n := last + 1; n <= slots; n++ {
 		m, err := s.k.Slot(n)
 		if err != nil {
@@ -212,9 +219,9 @@ func (s *shipper) run(ctx context.Context, slots uint32) error {
 		if err := s.slot(ctx, m); err != nil {
 			return fmt.Errorf("slot %d: %w", n, err)
 		}
-		s.progress(n, 0)
+		s.progress(n, uint32(count))
 	}
-	return s.events(ctx, slots)
+	return s.events(ctx, slots, heads, head, int(count))
 }
 
 // slotsThere returns the store's newest manifest, which must be ours.
@@ -268,20 +275,22 @@ func (s *shipper) batch(ctx context.Context, b payout.Batch) error {
 	return nil
 }
 
-// events appends what the store's ledger does not have yet.
-func (s *shipper) events(ctx context.Context, slots uint32) error {
-	s.k.writing.Lock()
-	heads := s.k.heads[:len(s.k.heads):len(s.k.heads)] // never changed in place
-	s.k.writing.Unlock()
-	head, count, err := s.storeHead(ctx)
-	if err != nil {
-		return err
+// eventsThere returns the head and length of the store's ledger, which must be
+// ours.
+func (s *shipper) eventsThere(ctx context.Context, heads [][32]byte) (head [32]byte, count uint64, err error) {
+	ctx, cancel := s.call(ctx)
+	defer cancel()
+	head, count, err = s.store.Head(ctx)
+	if err == nil && (count > uint64(len(heads)) || count > 0 && heads[count-1] != head) {
+		err = fmt.Errorf("its ledger has %d events and head %x, the files %d events: %w", count, head, len(heads), ErrDiverged)
 	}
-	if count > uint64(len(heads)) || count > 0 && heads[count-1] != head {
-		return fmt.Errorf("its ledger has %d events and head %x, the files %d events: %w", count, head, len(heads), ErrDiverged)
-	}
-	s.progress(slots, uint32(count))
-	for n := int(count); n < len(heads); {
+	return head, count, err
+}
+
+// events appends those behind the first n.
+func (s *shipper) events(ctx context.Context, slots uint32, heads [][32]byte, head [32]byte, n int) error {
+	s.progress(slots, uint32(n))
+	for n < len(heads) {
 		var page []payout.LedgerRecord
 		for n+len(page) < len(heads) && len(page) < payout.MaxAppend/8 {
 			r, err := s.k.event(uint32(n + len(page) + 1))
@@ -298,12 +307,6 @@ func (s *shipper) events(ctx context.Context, slots uint32) error {
 		s.progress(slots, uint32(n))
 	}
 	return nil
-}
-
-func (s *shipper) storeHead(ctx context.Context) (head [32]byte, count uint64, err error) {
-	ctx, cancel := s.call(ctx)
-	defer cancel()
-	return s.store.Head(ctx)
 }
 
 func (s *shipper) append(ctx context.Context, expect [32]byte, page []payout.LedgerRecord) error {

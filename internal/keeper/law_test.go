@@ -1,0 +1,288 @@
+package keeper
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"testing"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"pgregory.net/rapid"
+
+	"cordee/internal/harness"
+	"cordee/internal/journal"
+	"cordee/internal/redisstore"
+	"cordee/payout"
+	"cordee/pool"
+)
+
+// naiveSplit is the rule read plainly: every share of the journal up to a cut,
+// newest first, and schoolbook arithmetic.
+func naiveSplit(shares []journal.Share, rules payout.Rules, reward int64, prev chainhash.Hash, members people) map[uint16]int64 {
+	room, _ := new(big.Int).SetString("ffff0000000000000000000000000000000000000000000000000000", 16)
+	room.Mul(room, new(big.Int).SetUint64(rules.XMilli))
+	room.Mul(room, new(big.Int).SetUint64(uint64(rules.Scale)))
+	room.Quo(room, big.NewInt(1000))
+	weight, total := map[uint16]*big.Int{}, new(big.Int)
+	for i := len(shares) - 1; i >= 0 && room.Sign() > 0; i-- {
+		s := shares[i]
+		w := harness.NaiveCompact(s.WorkBits)
+		w.Mul(w, new(big.Int).SetUint64(uint64(s.Difficulty)))
+		if w.Cmp(room) > 0 {
+			w.Set(room)
+		}
+		if weight[s.Member] == nil {
+			weight[s.Member] = new(big.Int)
+		}
+		weight[s.Member].Add(weight[s.Member], w)
+		total.Add(total, w)
+		room.Sub(room, w)
+	}
+	amount := reward
+	for _, f := range rules.Fees {
+		amount -= reward * int64(f.BP) / 10_000
+	}
+	type line struct {
+		member uint16
+		rest   *big.Int
+		key    [32]byte
+	}
+	credits, left, lines := map[uint16]int64{}, amount, []line(nil)
+	for m, w := range weight {
+		q, r := new(big.Int).QuoRem(new(big.Int).Mul(big.NewInt(amount), w), total, new(big.Int))
+		credits[m] = q.Int64()
+		left -= q.Int64()
+		id := members[m].ID
+		if m == 0 {
+			id = "\x00parked"
+		}
+		lines = append(lines, line{m, r, sha256.Sum256([]byte(prev.String() + ":" + id))})
+	}
+	slices.SortFunc(lines, func(a, b line) int { return cmp.Or(b.rest.Cmp(a.rest), bytes.Compare(a.key[:], b.key[:])) })
+	for i := range left {
+		credits[lines[i].member]++
+	}
+	maps.DeleteFunc(credits, func(_ uint16, v int64) bool { return v == 0 })
+	return credits
+}
+
+// law is a pool's life at random, judged by the journal and the chain alone.
+type law struct {
+	*rapid.T
+	kt    *kit
+	ours  map[chainhash.Hash]*payout.Receipt
+	saved [][]byte // copies of the store
+	mem   *payout.Memory
+	fault func() bool
+}
+
+// upTo returns the shares of slots 1 to cut, read from the journal whole.
+func (l *law) upTo(cut uint32) []journal.Share {
+	last := map[uint32]uint64{}
+	for n := uint32(1); n <= cut; n++ {
+		s, err := l.kt.k.Slot(n)
+		if err != nil {
+			l.Fatal(err)
+		}
+		for _, r := range s.Ranges {
+			if r.First != last[r.Epoch]+1 {
+				l.Fatalf("slot %d begins epoch %d at %d, the one before ended at %d", n, r.Epoch, r.First, last[r.Epoch])
+			}
+			last[r.Epoch] = r.Last
+		}
+	}
+	var shares []journal.Share
+	err := journal.Read(l.kt.cfg.Journal, func(r journal.RecordInfo, rec journal.Record) error {
+		if s, ok := rec.(journal.Share); ok && r.Kind == journal.KindShare && s.Seq <= last[r.Epoch] {
+			shares = append(shares, s)
+		}
+		return nil
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	return shares
+}
+
+func (l *law) judge(r *payout.Receipt) {
+	if r.Rule == payout.RuleTreasury {
+		if l.kt.k.slots.last != 0 {
+			l.Fatal("treasury only after the first slot")
+		}
+		return
+	}
+	want := naiveSplit(l.upTo(r.Slot), testRules, r.Reward, r.PrevHash, l.kt.cfg.Members.Members())
+	have := map[uint16]int64{}
+	for _, c := range r.Credits {
+		have[c.Member] = c.Sats
+	}
+	if !maps.Equal(have, want) {
+		l.Fatalf("slot %d: credits %v, the journal gives %v", r.Slot, have, want)
+	}
+}
+
+// settle looks at the chain and compares every balance with it.
+func (l *law) settle() {
+	l.kt.cover()
+	credit, paid, held := map[payout.Owner]int64{}, map[string]int64{}, int64(0)
+	for h, r := range l.ours {
+		if _, conf, err := l.kt.chain.InChain(l.Context(), h); err != nil || conf <= 0 {
+			continue
+		}
+		for _, c := range r.Credits {
+			credit[payout.Owner{Member: c.Member}] += c.Sats
+		}
+		for to, v := range paidTo(l.kt.chain.blocks[h]) {
+			paid[to] += v
+		}
+	}
+	held = paid[string(treasury)]
+	for m := range l.kt.cfg.Members.Members() {
+		b := l.kt.k.ledger.Balance(payout.Owner{Member: m})
+		got, want := paid[string(script(byte(m)))], credit[payout.Owner{Member: m}]
+		if b.Paid != got || b.Owed() != want-got || b.Owed() < 0 {
+			l.Fatalf("member %d: ledger %+v, the chain credits %d and paid %d", m, b, want, got)
+		}
+	}
+	if l.kt.k.ledger.Treasury() != held {
+		l.Fatalf("treasury holds %d, the chain %d", l.kt.k.ledger.Treasury(), held)
+	}
+	if err := l.kt.k.ledger.Check(); err != nil || len(l.kt.k.Halts()) != 0 {
+		l.Fatal(err, l.kt.k.Halts())
+	}
+}
+
+// sync ships until the store has all, and compares it with a rebuilt one.
+func (l *law) sync(final payout.Store) {
+	for l.kt.k.Ship(l.Context()) != nil {
+		if s := l.kt.k.Status(); s.Ship != ShipUnavailable {
+			l.Fatal(s.ShipWhy)
+		}
+	}
+	want := fresh(l.kt.tb)
+	if err := l.kt.k.Rebuild(l.Context(), want); err != nil {
+		l.Fatal(err)
+	}
+	same(l.kt.tb, final, want)
+}
+
+func (l *law) actions() map[string]func(*rapid.T) {
+	kt := l.kt
+	return map[string]func(*rapid.T){
+		"work": func(r *rapid.T) {
+			for range rapid.IntRange(1, 8).Draw(r, "shares") {
+				kt.work(rapid.Uint64Range(1, 30).Draw(r, "difficulty"), uint16(rapid.IntRange(0, 5).Draw(r, "member")))
+			}
+		},
+		"close": func(*rapid.T) { kt.close() },
+		"block": func(r *rapid.T) {
+			kt.keepRec = rapid.Bool().Draw(r, "candidate has its receipt")
+			class := rapid.SampledFrom([]pool.Class{pool.DefaultClass, largeClass, {ID: 3, Name: "tiny", MaxCoinbase: 250}}).Draw(r, "class")
+			h, receipt := kt.block(rapid.Int64Range(0, 20_000).Draw(r, "value"), class)
+			l.ours[h] = receipt
+			l.judge(receipt)
+		},
+		"foreign": func(r *rapid.T) { kt.chain.foreign(kt.chain.tip, rapid.IntRange(1, 3).Draw(r, "blocks")) },
+		"reorg": func(r *rapid.T) {
+			depth := min(rapid.IntRange(1, 4).Draw(r, "depth"), int(kt.chain.height[kt.chain.tip]))
+			at := kt.chain.tip
+			for range depth {
+				at = kt.chain.blocks[at].Header.PrevBlock
+			}
+			kt.chain.foreign(at, depth+1)
+		},
+		"restore": func(r *rapid.T) {
+			var off []chainhash.Hash
+			for h := range l.ours {
+				if _, conf, _ := kt.chain.InChain(r.Context(), h); conf < 0 && kt.chain.height[kt.chain.tip]-kt.chain.height[h] < 20 {
+					off = append(off, h)
+				}
+			}
+			if len(off) == 0 {
+				r.Skip()
+			}
+			slices.SortFunc(off, func(a, b chainhash.Hash) int { return bytes.Compare(a[:], b[:]) })
+			h := rapid.SampledFrom(off).Draw(r, "block")
+			kt.chain.foreign(h, int(kt.chain.height[kt.chain.tip]-kt.chain.height[h])+1)
+		},
+		"settle":       func(*rapid.T) { l.settle() },
+		"settle again": func(*rapid.T) { l.settle() },
+		"mature": func(r *rapid.T) {
+			if rapid.IntRange(0, 3).Draw(r, "rarely") == 0 {
+				kt.chain.foreign(kt.chain.tip, maturity)
+				l.settle()
+			}
+		},
+		"restart": func(*rapid.T) { kt.restart() },
+		"ship": func(r *rapid.T) {
+			if err := kt.k.Ship(r.Context()); err != nil && kt.k.Status().Ship != ShipUnavailable {
+				r.Fatal(err)
+			}
+		},
+		"store goes back": func(r *rapid.T) {
+			if l.mem == nil || !kt.k.opened {
+				r.Skip()
+			}
+			if len(l.saved) > 0 && rapid.Bool().Draw(r, "now") {
+				if err := l.mem.Restore(rapid.SampledFrom(l.saved).Draw(r, "copy")); err != nil {
+					r.Fatal(err)
+				}
+				return
+			}
+			l.saved = append(l.saved, l.mem.Checkpoint())
+		},
+	}
+}
+
+// TestEverySatoshiIsOfTheJournal: whatever happens, in whatever order, credits
+// are what a naive walk over the journal gives, balances what the chain's
+// coinbases leave, and the store what a rebuild gives.
+func TestEverySatoshiIsOfTheJournal(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		l := &law{T: r, ours: map[chainhash.Hash]*payout.Receipt{}, mem: payout.NewMemory(func() int64 { return 0 })}
+		fault := func(string) error {
+			if rapid.IntRange(0, 9).Draw(r, "fault") == 0 {
+				return payout.ErrUnavailable
+			}
+			return nil
+		}
+		l.kt = newKit(t, 5, &faulty{Store: l.mem, before: fault, after: fault})
+		l.kt.chain.foreign(l.kt.chain.tip, 5)
+		r.Repeat(l.actions())
+		l.settle()
+		l.sync(l.mem)
+		head := l.kt.k.book.Load().head
+		l.kt.restart()
+		if l.kt.k.book.Load().head != head {
+			t.Fatal("another ledger after a restart")
+		}
+	})
+}
+
+// TestTheSameOnRedis is a short run of it on a real server.
+func TestTheSameOnRedis(t *testing.T) {
+	server := harness.StartRedis(t)
+	n := 0
+	rapid.Check(t, func(r *rapid.T) {
+		if n++; n > 10 {
+			return
+		}
+		store, err := redisstore.New(redisstore.Config{
+			Mode: redisstore.Single, Addrs: []string{server.Addr}, Name: fmt.Sprintf("law-%d", n),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		l := &law{T: r, ours: map[chainhash.Hash]*payout.Receipt{}}
+		l.kt = newKit(t, 5, store)
+		l.kt.chain.foreign(l.kt.chain.tip, 5)
+		r.Repeat(l.actions())
+		l.settle()
+		l.sync(store)
+	})
+}
