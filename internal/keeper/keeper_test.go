@@ -335,3 +335,35 @@ func TestMismatchHaltsPayouts(t *testing.T) {
 		})
 	}
 }
+
+// TestNoDrainOnAnOrphan: a job on a block of ours that left the chain meanwhile
+// drains nothing, though the same parent was covered before; nor does a block
+// that the node forgot stay in the ledger.
+func TestNoDrainOnAnOrphan(t *testing.T) {
+	for _, forgotten := range []bool{false, true} {
+		kt := newKit(t, 3, nil)
+		fork := kt.chain.foreign(kt.chain.tip, 2)
+		kt.work(10, 1, 2, 3)
+		kt.close()
+		a, _ := kt.block(50e8, pool.DefaultClass)
+		kt.cover()
+		if _, r := kt.job(a, 50e8, pool.DefaultClass); !r.Drain {
+			t.Fatal("a covered parent does not drain")
+		}
+		kt.chain.foreign(fork, 2)
+		if forgotten {
+			kt.job(kt.chain.tip, 50e8, pool.DefaultClass)
+			delete(kt.chain.blocks, a)
+		}
+		kt.follow()
+		if b, _ := kt.k.ledger.Block(a); b.State != payout.Orphaned {
+			t.Fatalf("forgotten %v: state %d", forgotten, b.State)
+		}
+		if forgotten {
+			continue
+		}
+		if _, r := kt.job(a, 50e8, pool.DefaultClass); r.Drain {
+			t.Error("a job on an orphan drains")
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package keeper
+
+import (
+	"testing"
+	"time"
+
+	"cordee/payout"
+)
+
+// month makes kt's window 30 days of minutes with 200 members.
+func month(tb testing.TB) *kit {
+	kt := newKit(tb, 200, nil)
+	rules := testRules
+	rules.XMilli = 1 << 40
+	kt.k.cfg.Rules = rules
+	w, err := payout.NewWindow(&rules)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sums := make([]payout.Sum, 200)
+	const slots = 30 * 24 * 60
+	for n := range uint32(slots) {
+		for m := range sums {
+			sums[m] = payout.Sum{Member: uint16(m + 1), WorkBits: testBits, Difficulty: uint64(n%7) + uint64(m) + 1}
+		}
+		if err := w.AddSlot(n+1, sums); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	weights, err := w.Weights(slots, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	kt.k.cut.Store(&cut{slot: slots, head: [32]byte{1}, weights: weights})
+	return kt
+}
+
+// BenchmarkPayout is a new template to its receipt, at most 5 ms at 200 members
+// and a window of 30 days.
+func BenchmarkPayout(b *testing.B) {
+	kt := month(b)
+	kt.chain.foreign(kt.chain.tip, 2)
+	tpl := kt.template(kt.chain.tip, 50e8)
+	for b.Loop() {
+		if _, _, err := kt.k.Payout(tpl, largeClass); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if took := b.Elapsed() / time.Duration(b.N); took > 5*time.Millisecond {
+		b.Errorf("%v, 5 ms are allowed", took)
+	}
+}
+
+// BenchmarkCredit is a block of ours in the chain to its credits on disk, at
+// most 100 ms at 200 members.
+func BenchmarkCredit(b *testing.B) {
+	kt := month(b)
+	kt.chain.foreign(kt.chain.tip, 2)
+	for b.Loop() {
+		b.StopTimer()
+		kt.block(50e8, largeClass)
+		b.StartTimer()
+		if err := kt.k.Follow(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if n := len(kt.k.ledger.Blocks()); n < b.N {
+		b.Fatalf("%d of %d blocks are credited", n, b.N)
+	}
+}
