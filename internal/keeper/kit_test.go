@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"os"
@@ -320,35 +319,8 @@ func (t *kit) cover() {
 // same compares two stores in all that a rebuild must give again.
 func same(tb testing.TB, a, b payout.Store) {
 	tb.Helper()
-	ctx := tb.Context()
-	dump := func(s payout.Store) []byte {
-		var out []byte
-		run, err := s.Run(ctx)
-		for _, x := range run {
-			out = binary.BigEndian.AppendUint16(out, x.Member)
-			out = binary.BigEndian.AppendUint32(out, x.WorkBits)
-			out = binary.BigEndian.AppendUint64(out, x.Difficulty)
-		}
-		marks, err2 := s.HWMs(ctx)
-		for _, m := range marks {
-			out = binary.BigEndian.AppendUint32(out, m.Epoch)
-			out = binary.BigEndian.AppendUint64(out, m.Seq)
-		}
-		slots, err3 := s.Slots(ctx, 1, payout.MaxPage)
-		for _, m := range slots {
-			out = append(append(out, m.Head[:]...), m.Bytes...)
-		}
-		recs, err4 := s.Records(ctx, 1, payout.MaxPage)
-		for _, r := range recs {
-			out = append(append(append(out, r.Key...), r.Head[:]...), r.Data...)
-		}
-		if err := errors.Join(err, err2, err3, err4); err != nil {
-			tb.Fatal(err)
-		}
-		return out
-	}
-	if x, y := dump(a), dump(b); !bytes.Equal(x, y) {
-		tb.Fatalf("the stores differ: %d and %d bytes", len(x), len(y))
+	if err := Same(tb.Context(), a, b); err != nil {
+		tb.Fatal(err)
 	}
 }
 

@@ -2,11 +2,8 @@ package keeper
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"maps"
-	"math/big"
 	"slices"
 	"testing"
 
@@ -17,58 +14,9 @@ import (
 	"cordee/internal/journal"
 	"cordee/internal/redisstore"
 	"cordee/payout"
+	"cordee/payout/verify"
 	"cordee/pool"
 )
-
-// naiveSplit is the rule read plainly: every share of the journal up to a cut,
-// newest first, and schoolbook arithmetic.
-func naiveSplit(shares []journal.Share, rules payout.Rules, reward int64, prev chainhash.Hash, members people) map[uint16]int64 {
-	room, _ := new(big.Int).SetString("ffff0000000000000000000000000000000000000000000000000000", 16)
-	room.Mul(room, new(big.Int).SetUint64(rules.XMilli))
-	room.Mul(room, new(big.Int).SetUint64(uint64(rules.Scale)))
-	room.Quo(room, big.NewInt(1000))
-	weight, total := map[uint16]*big.Int{}, new(big.Int)
-	for i := len(shares) - 1; i >= 0 && room.Sign() > 0; i-- {
-		s := shares[i]
-		w := harness.NaiveCompact(s.WorkBits)
-		w.Mul(w, new(big.Int).SetUint64(uint64(s.Difficulty)))
-		if w.Cmp(room) > 0 {
-			w.Set(room)
-		}
-		if weight[s.Member] == nil {
-			weight[s.Member] = new(big.Int)
-		}
-		weight[s.Member].Add(weight[s.Member], w)
-		total.Add(total, w)
-		room.Sub(room, w)
-	}
-	amount := reward
-	for _, f := range rules.Fees {
-		amount -= reward * int64(f.BP) / 10_000
-	}
-	type line struct {
-		member uint16
-		rest   *big.Int
-		key    [32]byte
-	}
-	credits, left, lines := map[uint16]int64{}, amount, []line(nil)
-	for m, w := range weight {
-		q, r := new(big.Int).QuoRem(new(big.Int).Mul(big.NewInt(amount), w), total, new(big.Int))
-		credits[m] = q.Int64()
-		left -= q.Int64()
-		id := members[m].ID
-		if m == 0 {
-			id = "\x00parked"
-		}
-		lines = append(lines, line{m, r, sha256.Sum256([]byte(prev.String() + ":" + id))})
-	}
-	slices.SortFunc(lines, func(a, b line) int { return cmp.Or(b.rest.Cmp(a.rest), bytes.Compare(a.key[:], b.key[:])) })
-	for i := range left {
-		credits[lines[i].member]++
-	}
-	maps.DeleteFunc(credits, func(_ uint16, v int64) bool { return v == 0 })
-	return credits
-}
 
 // law is a pool's life at random, judged by the journal and the chain alone.
 type law struct {
@@ -81,7 +29,7 @@ type law struct {
 }
 
 // upTo returns the shares of slots 1 to cut, read from the journal whole.
-func (l *law) upTo(cut uint32) []journal.Share {
+func (l *law) upTo(cut uint32) []payout.Record {
 	last := map[uint32]uint64{}
 	for n := uint32(1); n <= cut; n++ {
 		s, err := l.kt.k.Slot(n)
@@ -95,10 +43,10 @@ func (l *law) upTo(cut uint32) []journal.Share {
 			last[r.Epoch] = r.Last
 		}
 	}
-	var shares []journal.Share
+	var shares []payout.Record
 	err := journal.Read(l.kt.cfg.Journal, func(r journal.RecordInfo, rec journal.Record) error {
 		if s, ok := rec.(journal.Share); ok && r.Kind == journal.KindShare && s.Seq <= last[r.Epoch] {
-			shares = append(shares, s)
+			shares = append(shares, payout.Record{Member: s.Member, WorkBits: s.WorkBits, Difficulty: uint64(s.Difficulty)})
 		}
 		return nil
 	})
@@ -115,7 +63,8 @@ func (l *law) judge(r *payout.Receipt) {
 		}
 		return
 	}
-	want := naiveSplit(l.upTo(r.Slot), testRules, r.Reward, r.PrevHash, l.kt.cfg.Members.Members())
+	members := l.kt.cfg.Members.Members()
+	want := verify.Credits(l.upTo(r.Slot), &testRules, r.Reward, r.PrevHash, func(m uint16) string { return members[m].ID })
 	have := map[uint16]int64{}
 	for _, c := range r.Credits {
 		have[c.Member] = c.Sats
@@ -162,6 +111,10 @@ func (l *law) sync(final payout.Store) {
 		if s := l.kt.k.Status(); s.Ship != ShipUnavailable {
 			l.Fatal(s.ShipWhy)
 		}
+	}
+	rep, err := l.kt.k.Check(l.Context())
+	if err != nil || len(rep.Findings) != 0 || rep.Unread != 0 || rep.Blocks != len(l.kt.k.ledger.Blocks()) {
+		l.Fatal(err, rep)
 	}
 	want := fresh(l.kt.tb)
 	if err := l.kt.k.Rebuild(l.Context(), want); err != nil {

@@ -1,0 +1,291 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+
+	"cordee/internal/journal"
+	"cordee/payout"
+	"cordee/payout/verify"
+)
+
+// Finding is one place where the files contradict each other or the rules.
+type Finding struct {
+	Invariant string // "I1", "I3", "I4", "I6", "I7" of the payout notes, or "files"
+	Where     string // a file, a slot or a block
+	What      string
+}
+
+func (f Finding) String() string { return f.Invariant + " " + f.Where + ": " + f.What }
+
+// Report is what Check looked at and found.
+type Report struct {
+	Slots, Events, Blocks int
+	Shares                int // read back from the journal
+	Unread                int // slots whose shares the journal no longer has
+	Findings              []Finding
+}
+
+// checker is one Check.
+type checker struct {
+	k *Keeper
+	Report
+	heads map[uint32][32]byte // of slots
+}
+
+func (c *checker) found(invariant, where, format string, a ...any) {
+	c.Findings = append(c.Findings, Finding{invariant, where, fmt.Sprintf(format, a...)})
+}
+
+// Check reads everything the keeper has written and says what does not hold:
+//
+//	I1  credits and fees of every block sum to its reward
+//	I3  shares follow one another without gap from slot to slot, and match the
+//	    manifest; along the chain no block cites an older slot than the one before
+//	I4  every balance is what active blocks and batches give
+//	I6  every event sums to zero
+//	I7  a naive walk over the shares of the window gives every block's credits
+//
+// I7 is by the rules in force: a block from before a change of rules is found to
+// differ. It runs beside the pool and changes nothing; the error is of reading,
+// or ctx's.
+func (k *Keeper) Check(ctx context.Context) (Report, error) {
+	c := &checker{k: k, heads: map[uint32][32]byte{}}
+	k.mu.Lock()
+	slots := k.lastSlot
+	k.mu.Unlock()
+	k.writing.Lock()
+	events := len(k.heads)
+	k.writing.Unlock()
+	if err := c.slots(ctx, slots); err != nil {
+		return c.Report, err
+	}
+	ledger, err := c.ledger(uint32(events))
+	if err != nil {
+		return c.Report, err
+	}
+	return c.Report, c.blocks(ctx, ledger)
+}
+
+func (c *checker) slots(ctx context.Context, last uint32) error {
+	prev, at := [32]byte{}, map[uint32]uint64{}
+	for n := uint32(1); n <= last; n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s, err := c.k.Slot(n)
+		if errors.Is(err, ErrDamaged) {
+			c.found("files", c.k.slots.path(n), "%v", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.Slots++
+		where := fmt.Sprintf("slot %d", n)
+		if s.Prev != prev {
+			c.found("I3", where, "does not follow the slot before")
+		}
+		prev = s.Head()
+		c.heads[n] = prev
+		for _, r := range s.Ranges {
+			if r.First != at[r.Epoch]+1 {
+				c.found("I3", where, "epoch %d goes on with share %d after %d", r.Epoch, r.First, at[r.Epoch])
+			}
+			at[r.Epoch] = r.Last
+		}
+		if err := c.shares(s, where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shares compares a manifest with the journal.
+func (c *checker) shares(s *payout.Slot, where string) error {
+	d := drawer{edge: c.k.cfg.Edge, sums: map[[2]uint32]uint64{}, limit: maxSlotShares + 1}
+	for _, r := range s.Ranges {
+		err := journal.ReadShares(c.k.cfg.Journal, r.Epoch, r.First, r.Last, func(body []byte, x *journal.Share) error {
+			return d.add(&journal.RecordInfo{Edge: r.Edge, Epoch: r.Epoch, Kind: journal.KindShare, Seq: x.Seq, Body: body})
+		})
+		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, ErrDamaged) {
+			c.Unread++
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	c.Shares += len(d.bodies) / shareBody
+	again, err := d.manifest(s.Number, s.Prev, c.k.cfg.Secret)
+	if err != nil {
+		return err
+	}
+	if again.Head() != s.Head() {
+		c.found("I3", where, "the journal's shares do not give its manifest")
+	}
+	return nil
+}
+
+func (c *checker) ledger(last uint32) (*payout.Ledger, error) {
+	l := payout.NewLedger()
+	for n := uint32(1); n <= last; n++ {
+		r, err := c.k.event(n)
+		if errors.Is(err, ErrDamaged) {
+			c.found("files", c.k.events.path(n), "%v", err)
+			return l, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.Events++
+		where := fmt.Sprintf("event %d", n)
+		e, err := payout.DecodeEvent(r.Data)
+		if err != nil {
+			c.found("I1", where, "%v", err)
+			return l, nil
+		}
+		postings, err := l.Postings(e)
+		if err == nil {
+			err = l.Apply(e)
+		}
+		if err != nil || l.Head() != r.Head {
+			c.found("I6", where, "does not follow the events before it: %v", err)
+			return l, nil
+		}
+		var sum int64
+		for _, p := range postings {
+			sum += p.Sats
+		}
+		if sum != 0 {
+			c.found("I6", where, "its postings sum to %d", sum)
+		}
+	}
+	if err := l.Check(); err != nil {
+		c.found("I4", "ledger", "%v", err)
+	}
+	return l, nil
+}
+
+func (c *checker) blocks(ctx context.Context, l *payout.Ledger) error {
+	blocks := l.Blocks()
+	slices.SortStableFunc(blocks, func(a, b payout.Block) int { return int(a.Receipt.Height) - int(b.Receipt.Height) })
+	var cut uint32
+	members := c.k.cfg.Members.Members()
+	for _, b := range blocks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.Blocks++
+		r, where := b.Receipt, fmt.Sprintf("block %s", b.Hash)
+		if err := r.Check(); err != nil {
+			c.found("I1", where, "%v", err)
+		}
+		if b.State != payout.Orphaned {
+			if r.Slot < cut {
+				c.found("I3", where, "cites slot %d, the block before it %d", r.Slot, cut)
+			}
+			cut = r.Slot
+		}
+		if r.Rule == payout.RuleTreasury {
+			continue
+		}
+		if head, known := c.heads[r.Slot]; known && head != r.SlotHead {
+			c.found("I3", where, "cites slot %d by a head it does not have", r.Slot)
+		}
+		shares, err := c.window(r.Slot)
+		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, ErrDamaged) {
+			continue // told by slots and shares
+		}
+		if err != nil {
+			return err
+		}
+		want := verify.Credits(shares, &c.k.cfg.Rules, r.Reward, r.PrevHash, func(m uint16) string { return members[m].ID })
+		have := make(map[uint16]int64, len(r.Credits))
+		for _, x := range r.Credits {
+			have[x.Member] = x.Sats
+		}
+		if !maps.Equal(have, want) {
+			c.found("I7", where, "credits %v, the naive walk gives %v", have, want)
+		}
+	}
+	return nil
+}
+
+// window returns all shares that a window ending with slot cut can count, oldest
+// first.
+func (c *checker) window(cut uint32) ([]payout.Record, error) {
+	var lists [][]payout.Record
+	weight, capacity := new(big.Int), c.k.cfg.Rules.Capacity()
+	for n := cut; n > 0 && weight.Cmp(capacity) < 0; n-- {
+		s, err := c.k.Slot(n)
+		if err == nil {
+			err = addWeight(weight, s.Sums)
+		}
+		if err != nil {
+			return nil, err
+		}
+		list, err := c.k.Records(n)
+		if err != nil {
+			return nil, err
+		}
+		lists = append(lists, list)
+	}
+	slices.Reverse(lists)
+	return slices.Concat(lists...), nil
+}
+
+// Same reports whether two stores hold the same sums, marks, manifests and
+// events, and where they first differ.
+func Same(ctx context.Context, a, b payout.Store) error {
+	pages := []struct {
+		name string
+		read func(s payout.Store, from uint64) (page []byte, next uint64, err error)
+	}{
+		{"sums", func(s payout.Store, _ uint64) ([]byte, uint64, error) {
+			v, err := s.Run(ctx)
+			return fmt.Append(nil, v), 0, err
+		}},
+		{"marks", func(s payout.Store, _ uint64) ([]byte, uint64, error) {
+			v, err := s.HWMs(ctx)
+			return fmt.Append(nil, v), 0, err
+		}},
+		{"manifests", func(s payout.Store, from uint64) ([]byte, uint64, error) {
+			v, err := s.Slots(ctx, uint32(from), payout.MaxPage)
+			return fmt.Append(nil, v), nextPage(from, len(v)), err
+		}},
+		{"events", func(s payout.Store, from uint64) ([]byte, uint64, error) {
+			v, err := s.Records(ctx, from, payout.MaxPage)
+			return fmt.Append(nil, v), nextPage(from, len(v)), err
+		}},
+	}
+	for _, p := range pages {
+		for from := uint64(1); from != 0; {
+			x, next, err := p.read(a, from)
+			if err != nil {
+				return err
+			}
+			y, _, err := p.read(b, from)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(x, y) {
+				return fmt.Errorf("the %s from %d on differ: %w", p.name, from, ErrDiverged)
+			}
+			from = next
+		}
+	}
+	return nil
+}
+
+func nextPage(from uint64, n int) uint64 {
+	if n < payout.MaxPage {
+		return 0
+	}
+	return from + uint64(n)
+}
