@@ -209,7 +209,8 @@ func (k *Keeper) Slot(n uint32) (*payout.Slot, error) {
 }
 
 // loadSlots finds the place behind the newest slot and fills the window with as
-// many as a cut there can reach.
+// many as a cut there can reach. Where the journal does not have the shares that
+// this needs, payouts are halted and there is no cut: all goes to the treasury.
 func (k *Keeper) loadSlots() (err error) {
 	if k.window, err = payout.NewWindow(&k.cfg.Rules); err != nil {
 		return err
@@ -252,11 +253,16 @@ func (k *Keeper) loadSlots() (err error) {
 		}
 	}
 	if k.epoch != 0 {
-		if err := k.tail.Seek(k.epoch, k.seq+1); err != nil {
-			return err
-		}
+		err = k.tail.Seek(k.epoch, k.seq+1)
 	}
-	return k.weigh()
+	if err == nil {
+		err = k.weigh()
+	}
+	if errors.Is(err, journal.ErrDamaged) { // the operator lets the pool mine beside it
+		k.note("slots", err)
+		return k.Halt("journal.damaged", err.Error())
+	}
+	return err
 }
 
 // addWeight adds difficulty times block target of every sum to weight.

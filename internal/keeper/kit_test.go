@@ -134,14 +134,15 @@ func (c *chain) foreign(prev chainhash.Hash, n int) chainhash.Hash {
 
 // kit is a keeper with its journal and everything around it.
 type kit struct {
-	tb      testing.TB
-	cfg     Config
-	journal *journal.Journal
-	chain   *chain
-	k       *Keeper
-	tpls    uint32
-	keepRec bool // candidates carry their receipt
-	closed  bool
+	tb       testing.TB
+	cfg      Config
+	journal  *journal.Journal
+	chain    *chain
+	k        *Keeper
+	tpls     uint32
+	keepRec  bool // candidates carry their receipt
+	closed   bool
+	tolerate bool // damage in the journal
 }
 
 func newKit(tb testing.TB, members int, store payout.Store) *kit {
@@ -184,7 +185,7 @@ func scratch(tb testing.TB) string {
 
 func (t *kit) start() {
 	t.tb.Helper()
-	j, rec, err := journal.Open(journal.Config{Dir: t.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: 16384})
+	j, rec, err := journal.Open(journal.Config{Dir: t.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: 16384, TolerateDamage: t.tolerate})
 	if err != nil {
 		t.tb.Fatal(err)
 	}
