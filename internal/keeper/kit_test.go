@@ -141,13 +141,13 @@ type kit struct {
 	k        *Keeper
 	tpls     uint32
 	keepRec  bool // candidates carry their receipt
-	closed   bool
+	ended    bool
 	tolerate bool // damage in the journal
 }
 
 func newKit(tb testing.TB, members int, store payout.Store) *kit {
 	tb.Helper()
-	dir, err := os.MkdirTemp(scratch(tb), "keeper")
+	dir, err := os.MkdirTemp(scratch(tb), "keeper") //nolint:usetesting // see scratch
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -161,17 +161,19 @@ func newKit(tb testing.TB, members int, store payout.Store) *kit {
 		Key: ed25519.NewKeyFromSeed(make([]byte, 32)), Secret: [32]byte{1},
 	}
 	t.start()
-	tb.Cleanup(func() {
-		if !t.closed {
-			if err := t.journal.Close(); err != nil {
-				tb.Error(err)
-			}
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			tb.Error(err)
-		}
-	})
+	tb.Cleanup(t.end)
 	return t
+}
+
+// end takes the kit away, once.
+func (t *kit) end() {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	if err := errors.Join(t.journal.Close(), os.RemoveAll(t.cfg.Dir)); err != nil {
+		t.tb.Error(err)
+	}
 }
 
 // scratch is a folder that the test empties, in memory where the machine has

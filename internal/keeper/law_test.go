@@ -25,7 +25,6 @@ type law struct {
 	ours  map[chainhash.Hash]*payout.Receipt
 	saved [][]byte // copies of the store
 	mem   *payout.Memory
-	fault func() bool
 }
 
 // upTo returns the shares of slots 1 to cut, read from the journal whole.
@@ -77,7 +76,7 @@ func (l *law) judge(r *payout.Receipt) {
 // settle looks at the chain and compares every balance with it.
 func (l *law) settle() {
 	l.kt.cover()
-	credit, paid, held := map[payout.Owner]int64{}, map[string]int64{}, int64(0)
+	credit, paid := map[payout.Owner]int64{}, map[string]int64{}
 	for h, r := range l.ours {
 		if _, conf, err := l.kt.chain.InChain(l.Context(), h); err != nil || conf <= 0 {
 			continue
@@ -89,7 +88,7 @@ func (l *law) settle() {
 			paid[to] += v
 		}
 	}
-	held = paid[string(treasury)]
+	held := paid[string(treasury)]
 	for m := range l.kt.cfg.Members.Members() {
 		b := l.kt.k.ledger.Balance(payout.Owner{Member: m})
 		got, want := paid[string(script(byte(m)))], credit[payout.Owner{Member: m}]
@@ -204,6 +203,7 @@ func TestEverySatoshiIsOfTheJournal(t *testing.T) {
 			return nil
 		}
 		l.kt = newKit(t, 5, &faulty{Store: l.mem, before: fault, after: fault})
+		defer l.kt.end()
 		l.kt.chain.foreign(l.kt.chain.tip, 5)
 		r.Repeat(l.actions())
 		l.settle()
@@ -233,6 +233,7 @@ func TestTheSameOnRedis(t *testing.T) {
 		defer store.Close()
 		l := &law{T: r, ours: map[chainhash.Hash]*payout.Receipt{}}
 		l.kt = newKit(t, 5, store)
+		defer l.kt.end()
 		l.kt.chain.foreign(l.kt.chain.tip, 5)
 		r.Repeat(l.actions())
 		l.settle()

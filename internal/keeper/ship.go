@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"cordee/payout"
@@ -104,8 +105,10 @@ func storeHalt(err error) string {
 		err  error
 		name string
 	}{
-		{payout.ErrForeign, "store.foreign"}, {payout.ErrIncarnationMissing, "store.incarnation-missing"},
-		{payout.ErrUnfit, "store.unfit"}, {payout.ErrCorrupt, "store.corrupt"},
+		{payout.ErrForeign, "store.foreign"},
+		{payout.ErrIncarnationMissing, "store.incarnation-missing"},
+		{payout.ErrUnfit, "store.unfit"},
+		{payout.ErrCorrupt, "store.corrupt"},
 	} {
 		if errors.Is(err, h.err) {
 			return h.name
@@ -205,7 +208,7 @@ func (s *shipper) run(ctx context.Context, slots uint32) error {
 		return err
 	}
 	s.k.writing.Lock()
-	heads := s.k.heads[:len(s.k.heads):len(s.k.heads)] // never changed in place
+	heads := slices.Clip(s.k.heads) // never changed in place
 	s.k.writing.Unlock()
 	head, count, err := s.eventsThere(ctx, heads) // before anything is written
 	if err != nil {

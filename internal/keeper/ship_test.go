@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"cordee/internal/harness"
 	"cordee/payout"
 	"cordee/pool"
@@ -311,17 +309,18 @@ func TestRunRidesOutAStoreThatIsAway(t *testing.T) {
 			return nil
 		}
 		kt := newKit(t, 3, store)
-		kt.k.log = zerolog.Nop()
+		kt.chain.foreign(kt.chain.tip, 2)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- kt.k.Run(ctx) }()
 		time.Sleep(30 * time.Second)
 		for range 60 {
 			kt.work(5, 1, 2)
+			kt.job(kt.chain.tip, 50e8, pool.DefaultClass)
 			time.Sleep(time.Minute)
 		}
 		synctest.Wait()
-		if s := kt.k.Status(); s.Slot != 60 || s.Ship != ShipUnavailable || len(s.Halts) != 0 {
+		if s := kt.k.Status(); s.Slot != 60 || s.Ship != ShipUnavailable || len(s.Halts) != 0 || !s.Draining || s.Members[0].Expected == 0 {
 			t.Errorf("status %+v", s)
 		}
 		away.Store(false)
@@ -334,9 +333,6 @@ func TestRunRidesOutAStoreThatIsAway(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := kt.journal.Close(); err != nil {
-			t.Error(err)
-		}
-		kt.closed = true
+		kt.end() // its goroutines belong to the bubble
 	})
 }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"maps"
 	"slices"
 
 	"cordee/payout"
@@ -47,10 +48,7 @@ func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	s := Status{
 		Slot: k.lastSlot, StoreSlot: k.status.slot, StoreEvents: k.status.event, Ship: k.status.state, ShipWhy: k.status.why,
-		Trouble: make(map[string]string, len(k.trouble)), Draining: k.tip == k.covered && k.tip.Height > 0,
-	}
-	for name, why := range k.trouble {
-		s.Trouble[name] = why
+		Trouble: maps.Clone(k.trouble), Draining: k.tip == k.covered && k.tip.Height > 0,
 	}
 	expected := k.expected
 	k.mu.Unlock()
