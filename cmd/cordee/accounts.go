@@ -154,5 +154,7 @@ func (c chain) Block(ctx context.Context, hash chainhash.Hash) ([]byte, error) {
 	return hex.DecodeString(text)
 }
 
-var _ keeper.Members = roster{}
-var _ keeper.Chain = chain{}
+var (
+	_ keeper.Members = roster{}
+	_ keeper.Chain   = chain{}
+)

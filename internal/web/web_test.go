@@ -33,6 +33,7 @@ func (s *source) Rigs(member string) web.Rigs {
 func (s *source) Blocks() web.Blocks {
 	return web.Blocks{Blocks: []web.Block{{Height: 101, State: pool.BlockActive}}}
 }
+
 func (s *source) Accounts() web.Accounts {
 	return web.Accounts{Slot: 7, Members: []web.Account{{Member: "alpes", Index: 1, Paid: 5}}}
 }
