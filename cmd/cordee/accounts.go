@@ -37,9 +37,9 @@ const (
 // newKeeper builds the accountant of the pool that cfg describes, on its
 // journal.
 func newKeeper(cfg *config.Config, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
-	key, err := config.ReadSlotKey(cfg.SlotKeyPath)
+	key, err := slotKey(cfg, log)
 	if err != nil {
-		return nil, fmt.Errorf("%w; `cordee init` in an empty directory makes one", err)
+		return nil, err
 	}
 	incarnation, err := readIncarnation(cfg.DataDir)
 	if err != nil {
@@ -61,6 +61,22 @@ func newKeeper(cfg *config.Config, j *journal.Journal, rec *journal.Recovery, r 
 		Members: roster{r}, Chain: chain{nodes}, Key: key, Secret: secretOf(key),
 		Logger: log, SlotEvery: every,
 	})
+}
+
+// slotKey reads the key that signs slots. On regtest, where nothing is at stake,
+// a missing one is made; elsewhere it is the operator's to make and to keep.
+func slotKey(cfg *config.Config, log zerolog.Logger) (ed25519.PrivateKey, error) {
+	if _, err := os.Stat(cfg.SlotKeyPath); errors.Is(err, fs.ErrNotExist) && cfg.Network.Name == "regtest" {
+		if err := config.WriteSlotKey(cfg.SlotKeyPath); err != nil {
+			return nil, fmt.Errorf("slot key: %w", err)
+		}
+		log.Warn().Str("event", "slot.key_made").Str("file", cfg.SlotKeyPath).Msg("no slot key was there: made one, as is done on regtest only")
+	}
+	key, err := config.ReadSlotKey(cfg.SlotKeyPath)
+	if err != nil {
+		return nil, fmt.Errorf("%w; `cordee init` in an empty directory makes one", err)
+	}
+	return key, nil
 }
 
 // rulesOf are the payout rules of cordee.toml. Receipts name fees in the order

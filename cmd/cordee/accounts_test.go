@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"cordee/internal/config"
+	"cordee/internal/register"
+	"cordee/payout"
+	"cordee/pool"
+)
+
+// A missing slot key is made on regtest only, once; elsewhere it is refused with
+// what to do.
+func TestSlotKey(t *testing.T) {
+	cfg := func(network string) *config.Config {
+		n, err := pool.NetworkByName(network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &config.Config{Network: n, SlotKeyPath: filepath.Join(t.TempDir(), "slot.key")}
+	}
+	var log bytes.Buffer
+	c := cfg("regtest")
+	first, err := slotKey(c, zerolog.New(&log))
+	if err != nil || !strings.Contains(log.String(), "slot.key_made") {
+		t.Fatal(err, log.String())
+	}
+	if again, err := slotKey(c, zerolog.Nop()); err != nil || !again.Equal(first) {
+		t.Error("another key at the next start", err)
+	}
+	if info, err := os.Stat(c.SlotKeyPath); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	for _, network := range []string{"main", "testnet4", "signet"} {
+		c := cfg(network)
+		if _, err := slotKey(c, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "cordee init") {
+			t.Errorf("%s: %v", network, err)
+		}
+		if _, err := os.Stat(c.SlotKeyPath); err == nil {
+			t.Errorf("%s: a key was made", network)
+		}
+	}
+}
+
+// The incarnation is drawn once, and a damaged one is not replaced.
+func TestIncarnation(t *testing.T) {
+	dir := t.TempDir()
+	first, err := readIncarnation(dir)
+	if err != nil || first == [16]byte{} {
+		t.Fatal(err)
+	}
+	if again, err := readIncarnation(dir); err != nil || again != first {
+		t.Error("another incarnation at the next start", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "incarnation"), []byte("mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readIncarnation(dir); err == nil || !strings.Contains(err.Error(), "backup") {
+		t.Error(err)
+	}
+}
+
+// The keeper's members: parked work at 0, legs as the file says, none for who is
+// paid by batch only.
+func TestRoster(t *testing.T) {
+	n, err := pool.NetworkByName("regtest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := register.Parse("members.toml", []byte(`
+[[member]]
+id = "alpes"
+index = 1
+destinations = [{ address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", bp = 10000 }]
+[[member]]
+id = "jura"
+index = 7
+destinations = [{ address = "mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r", bp = 10000 }]
+`), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := roster{register.New(f)}.Members()
+	if len(m) != 3 || m[0].ID != parkedID || len(m[0].Legs) != 0 || m[1].ID != "alpes" || len(m[1].Legs) != 1 || m[1].Legs[0].BP != 10000 {
+		t.Errorf("%+v", m)
+	}
+	if m[7].ID != "jura" || len(m[7].Legs) != 0 {
+		t.Errorf("a P2PKH member is paid by coinbase: %+v", m[7])
+	}
+}
+
+// Fees with an address come first, in their order: receipts name them so.
+func TestRulesOf(t *testing.T) {
+	n, err := pool.NetworkByName("signet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rulesOf(&config.Config{Network: n, Payout: config.Payout{
+		WindowBlocks: 4, MinPayout: 20_000,
+		Fees: []config.Fee{{Account: "a", BP: 1}, {Account: "b", BP: 2, Script: []byte{0x51}}, {Account: "c", BP: 3}, {Account: "d", BP: 4, Script: []byte{0x52}}},
+	}})
+	if err := r.Check(); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, f := range r.Fees {
+		order = append(order, f.Account)
+	}
+	if !slices.Equal(order, []string{"b", "d", "a", "c"}) || r.XMilli != 4000 || r.Scale != pool.MainScale || r.Version != payout.RuleUnitPPLNS {
+		t.Errorf("%v, %+v", order, r)
+	}
+}
