@@ -33,6 +33,7 @@ func build(f *tomlfile.File, raw *rawConfig) *Config {
 	b.web()
 	b.ports()
 	b.journal()
+	b.store()
 	b.payout()
 	return b.c
 }
@@ -48,13 +49,6 @@ func (b *builder) general() {
 	}
 	if strings.IndexFunc(b.c.Tag, func(r rune) bool { return r < 0x20 || r > 0x7e }) >= 0 {
 		b.Errorf("tag", "%q must be printable ASCII", b.c.Tag)
-	}
-	switch b.raw.Store {
-	case "memory":
-	case "redis":
-		b.Errorf("store", "\"redis\" arrives with the ledger; until then \"memory\" is the only store")
-	default:
-		b.Errorf("store", "%q is unknown: write \"memory\", the only store so far (\"redis\" arrives with the ledger)", b.raw.Store)
 	}
 }
 

@@ -12,14 +12,20 @@ import (
 
 // checkSecrets looks at the files that hold passwords.
 func checkSecrets(f *tomlfile.File, c *Config) {
-	for i, n := range c.Nodes {
-		path := tomlfile.Index("node", i) + ".password_file"
-		if n.PasswordFile == "" || f.Failed(path) {
-			continue
+	check := func(path, name string) {
+		if name == "" || f.Failed(path) {
+			return
 		}
-		if err := secret(n.PasswordFile); err != nil {
+		if err := secret(name); err != nil {
 			f.Errorf(path, "%v", err)
 		}
+	}
+	for i, n := range c.Nodes {
+		check(tomlfile.Index("node", i)+".password_file", n.PasswordFile)
+	}
+	if r := c.Redis; r != nil {
+		check("redis.password_file", r.PasswordFile)
+		check("redis.sentinel_password_file", r.SentinelPasswordFile)
 	}
 }
 

@@ -22,6 +22,7 @@ type Config struct {
 	Nodes     []Node     // at least one, no two alike
 	Listeners []Listener // at least one
 	Journal   Journal
+	Redis     *Redis // where credits are kept; nil keeps them in memory
 	Web       Web
 	Payout    Payout
 
@@ -71,6 +72,22 @@ type Journal struct {
 	SegmentSize int64         // bytes
 	MinGap      time.Duration // least time between two commits; 0 commits at once
 	Written     bool          // answer after write(2) instead of fdatasync
+}
+
+// Redis is the store of credits that all machines of a pool share.
+type Redis struct {
+	Sentinel             bool     // Addresses are sentinels, which know where Master is
+	Addresses            []string // host:port; one unless Sentinel
+	Master               string   // the sentinels' name for the primary; "" unless Sentinel
+	Name                 string   // of the pool, in every key: [a-z0-9-], at most 32 bytes
+	DB                   int
+	Username             string // "" is the default user
+	PasswordFile         string // "" is none
+	SentinelPasswordFile string // "" is none
+	// TrustSettings accepts a server that does not show its settings, as managed
+	// ones do not.
+	TrustSettings bool
+	Timeout       time.Duration // of one answer
 }
 
 // Web is the address of pages, API and /metrics.

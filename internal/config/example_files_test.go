@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,12 +68,20 @@ func TestExampleExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
+	redisKeys := []string{
+		`# store = "memory"`, `store = "redis"`, "# [redis]", "[redis]", "# addresses", "addresses", `# name = "cordee"`, `name = "cordee"`,
+		"# db", "db", "# username", "username", `# password_file = "redis`, `password_file = "redis`, "# trust_settings =", "trust_settings =",
+		"# timeout", "timeout",
+	}
+	redisKeys = slices.Clip(redisKeys)
 	cookie := text[strings.Index(text, "\ncookie = ")+1:]
 	cookie = cookie[:strings.Index(cookie, "\n")]
 	for _, edit := range []*strings.Replacer{
 		strings.NewReplacer("# signet_challenge", "signet_challenge"),
-		strings.NewReplacer(cookie, "", "# user", "user", "# password_file", "password_file"),
-		strings.NewReplacer("# zmq", "zmq", "# name", "name"),
+		strings.NewReplacer(cookie, "", "# user =", "user =", `# password_file = "node`, `password_file = "node`),
+		strings.NewReplacer("# zmq", "zmq", `# name = "core"`, `name = "core"`),
+		strings.NewReplacer(append(redisKeys, "# mode =", "mode =")...),
+		strings.NewReplacer(append(redisKeys, `# mode = "single"`, `mode = "sentinel"`, "# master", "master", "# sentinel_password", "sentinel_password")...),
 		strings.NewReplacer("# fees", "fees", "#   {", "{", "# ]", "]"),
 		strings.NewReplacer("# ack = \"durable\"", "ack = \"written\"", "# ack_written", "ack_written"),
 	} {

@@ -221,6 +221,40 @@ func TestPasswordFile(t *testing.T) {
 	}
 }
 
+func TestRedis(t *testing.T) {
+	for _, c := range []struct{ table, wrong, want string }{
+		{"mode = \"single\"\naddresses = [\"10.0.0.1:6379\"]", "", ""},
+		{"mode = \"single\"\naddresses = [\"10.0.0.1:6379\"]\npassword_file = \"pw\"", "pw", "cordee.toml:14:1: redis.password_file: "},
+		{"mode = \"sentinel\"\nmaster = \"m\"\naddresses = [\"[::1]:26379\", \"b:26379\"]\nsentinel_password_file = \"pw\"", "pw", "cordee.toml:15:1: redis.sentinel_password_file: "},
+	} {
+		path := write(t, "store = \"redis\"\n"+strings.TrimSuffix(minimal, "\n")+"\n[redis]\n"+c.table+"\n")
+		loaded, err := config.Load(path)
+		if c.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), c.want+filepath.Join(filepath.Dir(path), c.wrong)+" does not exist") {
+				t.Fatalf("%s: error %v, want %q", c.table, err, c.want)
+			}
+			secret := filepath.Join(filepath.Dir(path), c.wrong)
+			if err := errors.Join(os.WriteFile(secret, []byte("x"), 0o600), os.Chmod(secret, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chmod 600") {
+				t.Errorf("%s: error %v, want %q", c.table, err, c.want)
+			}
+			if err := os.Chmod(secret, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			loaded, err = config.Load(path)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.table, err)
+			continue
+		}
+		if r := loaded.Redis; r == nil || r.Name != "cordee" || r.Timeout != 5*time.Second || r.Sentinel != strings.Contains(c.table, "sentinel") || len(r.Addresses) == 0 {
+			t.Errorf("%s: %+v", c.table, r)
+		}
+	}
+}
+
 func TestLoadNoFile(t *testing.T) {
 	if _, err := config.Load(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"cordee/internal/tomlfile"
 	"cordee/pool"
 )
@@ -21,6 +23,7 @@ type rawConfig struct {
 	Nodes     []rawNode     `toml:"node"`
 	Listeners []rawListener `toml:"listener"`
 	Journal   rawJournal    `toml:"journal"`
+	Redis     rawRedis      `toml:"redis"`
 	Web       rawWeb        `toml:"web"`
 	Payout    rawPayout     `toml:"payout,required"`
 }
@@ -54,6 +57,19 @@ type rawJournal struct {
 	AckWrittenOnMain bool              `toml:"ack_written_on_main"`
 }
 
+type rawRedis struct {
+	Mode                 string            `toml:"mode,required"`
+	Addresses            []string          `toml:"addresses,required"`
+	Master               string            `toml:"master"`
+	Name                 string            `toml:"name"`
+	DB                   int64             `toml:"db"`
+	Username             string            `toml:"username"`
+	PasswordFile         string            `toml:"password_file"`
+	SentinelPasswordFile string            `toml:"sentinel_password_file"`
+	TrustSettings        bool              `toml:"trust_settings"`
+	Timeout              tomlfile.Duration `toml:"timeout"`
+}
+
 type rawWeb struct {
 	Address          string `toml:"address"`
 	AllowNonLoopback bool   `toml:"allow_non_loopback"`
@@ -81,6 +97,8 @@ const (
 	defaultSegment         = 64 << 20 // bytes
 	defaultWindow          = 4        // expected blocks (decision 36)
 	defaultMinPayout       = 20_000   // sats (decision 36)
+	defaultRedisName       = "cordee"
+	defaultRedisTimeout    = 5 * time.Second
 )
 
 func defaults() rawConfig {
@@ -91,6 +109,7 @@ func defaults() rawConfig {
 		SlotKey: "slot.key",
 		Store:   "memory",
 		Journal: rawJournal{SegmentSize: defaultSegment, Ack: "durable"},
+		Redis:   rawRedis{Name: defaultRedisName, Timeout: tomlfile.Duration(defaultRedisTimeout)},
 		Web:     rawWeb{Address: defaultWeb},
 		Payout:  rawPayout{WindowBlocks: defaultWindow, MinPayout: defaultMinPayout},
 	}
@@ -116,7 +135,7 @@ func difficulties(n *pool.Network, regtest *float64) (start, least float64) {
 
 // hints answer keys that people are known to try.
 var hints = map[string]string{
-	"redis":           "a Redis store arrives with the ledger; until then leave [redis] out and keep store = \"memory\"",
+	"sentinels":       "write mode = \"sentinel\" and their addresses in addresses",
 	"password":        "secrets are file names here: put the password into a file of its own and name it with password_file",
 	"rpcpassword":     "secrets are file names here: put the password into a file of its own and name it with password_file",
 	"rpcuser":         "write user",
