@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -119,7 +117,7 @@ func storeHalt(err error) string {
 
 func (k *Keeper) round(ctx context.Context) error {
 	if !k.opened {
-		if err := k.open(ctx, k.cfg.Store); err != nil {
+		if err := OpenStore(ctx, k.cfg.Dir, k.cfg.Store, k.cfg.Meta, k.cfg.Volatile); err != nil {
 			return err
 		}
 		k.opened = true
@@ -133,28 +131,6 @@ func (k *Keeper) round(ctx context.Context) error {
 		k.status.slot, k.status.event, k.status.state = slot, event, ShipBehind
 	}}
 	return shipper.run(ctx, slots)
-}
-
-// open opens the store. It may be initialised once in the life of an
-// incarnation: the file that says it was comes after it, and an empty store is
-// refused from then on.
-func (k *Keeper) open(ctx context.Context, store payout.Store) error {
-	name := filepath.Join(k.cfg.Dir, "store.opened")
-	mark := fmt.Sprintf("%x\n", k.cfg.Meta.Incarnation)
-	have, err := os.ReadFile(name) // #nosec G304 -- in data_dir
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	once := string(have) == mark
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := store.Open(ctx, k.cfg.Meta, k.cfg.Volatile || !once); err != nil {
-		return err
-	}
-	if once || k.cfg.Volatile {
-		return nil
-	}
-	return writeFile(name, []byte(mark))
 }
 
 // Rebuild fills another store, an empty one or a beginning of ours, from the
