@@ -34,14 +34,10 @@ const (
 	slotEveryRegtest = 2 * time.Second
 )
 
-// newKeeper builds the accountant of the pool that cfg describes, on its
-// journal.
-func newKeeper(cfg *config.Config, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
+// newKeeper builds the accountant of the pool that cfg describes, on its journal
+// and store.
+func newKeeper(cfg *config.Config, st *poolStore, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
 	key, err := slotKey(cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	incarnation, err := readIncarnation(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -51,12 +47,7 @@ func newKeeper(cfg *config.Config, j *journal.Journal, rec *journal.Recovery, r 
 	}
 	return keeper.New(keeper.Config{
 		Dir: cfg.DataDir, Journal: cfg.Journal.Dir, Edge: cfg.Edge.ID, Log: j, Recovery: rec,
-		Store:    payout.NewMemory(func() int64 { return time.Now().UnixMilli() }),
-		Volatile: true,
-		Meta: payout.Meta{
-			Network: cfg.Network.Name, Genesis: *cfg.Network.Params.GenesisHash,
-			Schema: payout.SchemaVersion, Incarnation: incarnation,
-		},
+		Store: st, Meta: st.meta, Volatile: st.volatile,
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
 		Members: roster{r}, Chain: chain{nodes}, Key: key, Secret: secretOf(key),
 		Logger: log, SlotEvery: every,

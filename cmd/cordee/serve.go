@@ -132,6 +132,7 @@ type process struct {
 	register *register.Register
 	journal  *journal.Journal
 	nodes    *bitcoind.Cluster
+	store    *poolStore
 	keeper   *keeper.Keeper
 	edge     *edge.Edge
 	web      net.Listener
@@ -140,8 +141,8 @@ type process struct {
 }
 
 // build opens what the pool stands on, in the order in which a mistake is
-// cheapest: files, then the node, then the ports, and the journal last, because
-// an epoch begun there belongs to its chain for ever.
+// cheapest: files, then the node, the ports, the store, and the journal last,
+// because an epoch begun there belongs to its chain for ever.
 func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate bool) (_ *process, err error) {
 	p := &process{cfg: cfg, log: log}
 	defer func() {
@@ -181,6 +182,10 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		return nil, portAdvice("[web]", cfg.Web.Address, err)
 	}
 
+	if p.store, err = openStore(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+
 	ack := journal.Durable
 	if cfg.Journal.Written {
 		ack = journal.Written
@@ -202,7 +207,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	if err != nil {
 		return nil, err
 	}
-	if p.keeper, err = newKeeper(cfg, j, recovery, p.register, p.nodes, log); err != nil {
+	if p.keeper, err = newKeeper(cfg, p.store, j, recovery, p.register, p.nodes, log); err != nil {
 		return nil, err
 	}
 	p.edge, err = edge.New(edge.Config{
@@ -254,6 +259,7 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	for _, s := range servers {
 		_ = s.Close() // nothing of value is in flight on the pages
 	}
+	_ = p.store.Close() // what it has not got yet is on disk
 	if cerr := p.journal.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("journal: %w", cerr))
 	}
@@ -289,6 +295,9 @@ func (p *process) close() {
 	}
 	if p.web != nil {
 		_ = p.web.Close() // likewise
+	}
+	if p.store != nil {
+		_ = p.store.Close() // likewise
 	}
 	if p.journal != nil {
 		if err := p.journal.Close(); err != nil {
