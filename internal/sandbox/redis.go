@@ -13,17 +13,18 @@ import (
 // ErrNoRedis says that there is no redis-server on PATH.
 var ErrNoRedis = errors.New("no redis-server on PATH: run make deps, or install redis-server")
 
-// Redis is a running redis-server that keeps nothing on disk.
+// Redis is a running redis-server that is fit to keep a ledger: every write is in
+// its append-only file before it is answered, and nothing is ever evicted.
 type Redis struct {
 	Addr string // 127.0.0.1:port
-	Dir  string // its working directory, with redis.log
+	Dir  string // its working directory, with redis.log and appendonlydir
 
 	running *process
 }
 
 // StartRedis starts the redis-server of PATH on a free port, with dir (created)
-// as its working directory, and returns when it answers PING. It is killed when
-// ctx is done.
+// as its working directory, and returns when it answers PING; what an earlier one
+// kept in dir is there again. It is killed when ctx is done.
 func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -47,7 +48,8 @@ func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
-	cmd := exec.Command(binary, "--bind", host, "--port", port, "--dir", dir, "--save", "", "--appendonly", "no")
+	cmd := exec.Command(binary, "--bind", host, "--port", port, "--dir", dir, "--save", "",
+		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 	p, err := spawn(cmd, log)
 	if err != nil {
 		return nil, fmt.Errorf("start redis: %w", err)

@@ -359,24 +359,3 @@ func TestGenerateSaysWhatItNeeds(t *testing.T) {
 		t.Errorf("generate to another address: %v", err)
 	}
 }
-
-func TestRedisAnswers(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	r, err := StartRedis(ctx, t.TempDir())
-	if errors.Is(err, ErrNoRedis) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ping(t.Context(), r.Addr); err != nil {
-		t.Error(err)
-	}
-	if err := r.Stop(within(t, 20*time.Second)); err != nil {
-		t.Error(err)
-	}
-	if err := ping(t.Context(), r.Addr); err == nil {
-		t.Error("a stopped server answers")
-	}
-}
