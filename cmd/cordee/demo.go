@@ -78,6 +78,7 @@ type theDemo struct {
 	out    io.Writer
 	dir    string
 	node   *sandbox.Node
+	redis  *sandbox.Redis // nil keeps credits in memory
 	child  *exec.Cmd
 	exited chan error
 	fleet  *fleet.Fleet
@@ -123,6 +124,10 @@ func (d *theDemo) run(c *cli.Context) (demoSummary, error) {
 	}
 	defer d.stop(d.node.Stop)
 	summary.Node = d.node.Kind + " " + d.node.Version
+	if err := d.startStore(life); err != nil {
+		return summary, err
+	}
+	defer d.stop(d.stopStore)
 	if err := d.startPool(life, c); err != nil {
 		return summary, err
 	}
@@ -173,7 +178,7 @@ func (d *theDemo) startPool(ctx context.Context, c *cli.Context) error {
 	}
 	d.setup = demoSetup{
 		dir: d.dir, node: d.node.Kind, url: d.node.URL, cookie: d.node.Cookie, user: d.node.User, password: d.node.PasswordFile, zmq: d.node.ZMQ,
-		stratum: ports[0], web: ports[1],
+		stratum: ports[0], web: ports[1], redis: d.redisAddr(),
 		regtestDifficulty: perBlock / math.Exp2(32),
 		startDifficulty:   c.Float64("hashrate") * 6 / math.Exp2(32),
 	}

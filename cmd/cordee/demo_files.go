@@ -34,6 +34,7 @@ type demoSetup struct {
 	url, cookie, zmq  string
 	user, password    string // password is a file
 	stratum, web      string
+	redis             string // its address; "" keeps credits in memory
 	regtestDifficulty float64
 	startDifficulty   float64
 }
@@ -44,7 +45,8 @@ func (d demoSetup) write() (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by `cordee demo`. A real pool starts with `cordee init`.\n")
 	fmt.Fprintf(&b, "network = \"regtest\"\ndata_dir = %q\ntag = \"/Cordee demo/\"\n", filepath.Join(d.dir, "pool"))
-	fmt.Fprintf(&b, "store = \"memory\"\nmembers = \"members.toml\"\nregtest_difficulty = %g\n\n", d.regtestDifficulty)
+	store, table := storeLines(d.redis)
+	fmt.Fprintf(&b, "%smembers = \"members.toml\"\nregtest_difficulty = %g\n\n", store, d.regtestDifficulty)
 	fmt.Fprintf(&b, "[edge]\nid = 1\nprefix = 1\n\n[[node]]\nname = %q\nurl = %q\n", cmp.Or(d.node, "demo"), d.url)
 	if d.cookie != "" {
 		fmt.Fprintf(&b, "cookie = %q\n", d.cookie)
@@ -55,7 +57,7 @@ func (d demoSetup) write() (string, error) {
 		fmt.Fprintf(&b, "zmq = %q\n", d.zmq)
 	}
 	fmt.Fprintf(&b, "\n[[listener]]\naddress = %q\nstart_difficulty = %s\nmin_difficulty = %s\n", d.stratum, decimal(d.startDifficulty), decimal(d.startDifficulty/16))
-	fmt.Fprintf(&b, "\n[web]\naddress = %q\n\n[payout]\ntreasury = %q\n", d.web, demoTreasury)
+	fmt.Fprintf(&b, "%s\n[web]\naddress = %q\n\n[payout]\ntreasury = %q\n", table, d.web, demoTreasury)
 	path := filepath.Join(d.dir, "cordee.toml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		return "", err
