@@ -60,8 +60,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
-			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), journalCommand(), memberCommand(),
-			auditCommand(), versionCommand(),
+			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), payoutsCommand(), journalCommand(),
+			memberCommand(), auditCommand(), versionCommand(),
 		},
 		Metadata: map[string]any{},
 	}

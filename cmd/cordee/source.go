@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"time"
 
 	"cordee/internal/web"
 	"cordee/pool"
@@ -59,18 +58,6 @@ func (p *process) Rigs(member string) web.Rigs {
 			Name: r.Name, Agent: r.Agent, Remote: r.Remote, Hashrate: r.Hashrate,
 			Difficulty: r.Difficulty.Text(p.cfg.Network.Scale), Accepted: r.Accepted, Rejects: r.Rejected,
 			LastShare: r.LastShare, Since: r.Connected,
-		})
-	}
-	return out
-}
-
-// Blocks implements web.Source.
-func (p *process) Blocks() web.Blocks {
-	out := web.Blocks{Blocks: []web.Block{}}
-	for _, b := range p.edge.Blocks() {
-		out.Blocks = append(out.Blocks, web.Block{
-			Hash: b.Hash.String(), Height: b.Height, State: b.State, Confirmations: b.Confirmations,
-			Value: b.Value, Worker: b.Worker, Found: time.UnixMilli(b.Found), Answers: b.Answers,
 		})
 	}
 	return out

@@ -8,8 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"cordee/pool"
 )
 
 // Control serves the operator's socket: JSON of what Source says. Its file
@@ -17,18 +15,41 @@ import (
 func Control(s Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Status()) })
-	mux.HandleFunc("GET /blocks", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Blocks()) })
+	mux.HandleFunc("GET /blocks", func(w http.ResponseWriter, r *http.Request) {
+		hash := r.URL.Query().Get("hash")
+		switch {
+		case hash == "":
+			reply(w, s.Blocks())
+		case !validHash(hash):
+			http.Error(w, "hash must be the 64 hex digits of a block", http.StatusBadRequest)
+		default:
+			reply(w, s.Blocks().only(hash))
+		}
+	})
+	mux.HandleFunc("GET /payouts", func(w http.ResponseWriter, r *http.Request) {
+		if member, ok := memberOf(w, r); ok {
+			reply(w, PayoutsOf(s.Blocks(), member))
+		}
+	})
 	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Accounts()) })
 	mux.HandleFunc("GET /closes", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Closes()) })
 	mux.HandleFunc("GET /rigs", func(w http.ResponseWriter, r *http.Request) {
-		member := r.URL.Query().Get("member")
-		if member != "" && !pool.ValidID(member, pool.MaxMemberID) {
-			http.Error(w, "member must be 1 to 16 of a-z 0-9 -", http.StatusBadRequest)
-			return
+		if member, ok := memberOf(w, r); ok {
+			reply(w, s.Rigs(member))
 		}
-		reply(w, s.Rigs(member))
 	})
 	return mux
+}
+
+// memberOf returns the member that r asks for, "" for all. Where it can be none
+// the answer is given and ok false.
+func memberOf(w http.ResponseWriter, r *http.Request) (member string, ok bool) {
+	member = r.URL.Query().Get("member")
+	if member != "" && !validMember(member) {
+		http.Error(w, "member must be 1 to 16 of a-z 0-9 -", http.StatusBadRequest)
+		return "", false
+	}
+	return member, true
 }
 
 // Public serves the loopback address of [web]: metrics and a health check.

@@ -134,7 +134,8 @@ type Rig struct {
 	Since      time.Time         `json:"since"`
 }
 
-// Blocks is the list of our blocks since the start, newest first.
+// Blocks is the list of our blocks, newest first: those since the start, and
+// those of earlier runs that the ledger has.
 type Blocks struct {
 	Blocks []Block `json:"blocks"`
 }
@@ -146,9 +147,10 @@ type Block struct {
 	State         pool.BlockState   `json:"state"`
 	Confirmations int64             `json:"confirmations"`
 	Value         int64             `json:"value_sats"`
-	Worker        string            `json:"worker"`
-	Found         time.Time         `json:"found"`
+	Worker        string            `json:"worker"` // "" where an earlier run found it
+	Found         time.Time         `json:"found,omitzero"`
 	Answers       map[string]string `json:"answers"`
+	Split         *Split            `json:"split,omitempty"` // nil until the ledger has the block
 }
 
 // Closes is the list of the last closed connections, newest first.

@@ -31,7 +31,13 @@ func (s *source) Rigs(member string) web.Rigs {
 }
 
 func (s *source) Blocks() web.Blocks {
-	return web.Blocks{Blocks: []web.Block{{Height: 101, State: pool.BlockActive}}}
+	split := &web.Split{State: web.SplitImmature, Reward: 100, Treasury: 40, Members: []web.Portion{
+		{Member: "alpes", Index: 1, Credit: 60, Paid: 60}, {Member: "barn", Index: 2, Credit: 40},
+	}}
+	return web.Blocks{Blocks: []web.Block{
+		{Height: 102, State: pool.BlockAccepted, Hash: hashOf("b")},
+		{Height: 101, State: pool.BlockActive, Hash: hashOf("a"), Split: split},
+	}}
 }
 
 func (s *source) Accounts() web.Accounts {
@@ -39,6 +45,8 @@ func (s *source) Accounts() web.Accounts {
 }
 
 func (s *source) Closes() web.Closes { return web.Closes{Closes: []web.Close{}} }
+
+func hashOf(digit string) string { return strings.Repeat(digit, 64) }
 
 func get(t *testing.T, h http.Handler, method, path string) *http.Response {
 	t.Helper()
@@ -51,11 +59,16 @@ func TestControl(t *testing.T) {
 	s := &source{status: web.Status{Height: 101, Network: "regtest"}}
 	h := web.Control(s)
 	for path, want := range map[string]string{
-		"/status":            `"height":101`,
-		"/blocks":            `"state":"active"`,
-		"/closes":            `{"closes":[]}`,
-		"/rigs":              `"name":"alice.barn.one"`,
-		"/rigs?member=alice": `"accepted":3`,
+		"/status":                     `"height":101`,
+		"/blocks":                     `"state":"active"`,
+		"/accounts":                   `"paid_sats":5`,
+		"/payouts":                    `{"payouts":[{"member":"alpes","index":1,"height":101,"hash":"` + hashOf("a") + `","sats":60,"state":"immature","confirmations":0}]}`,
+		"/payouts?member=barn":        `{"payouts":[]}`, // carried is not paid
+		"/blocks?hash=" + hashOf("b"): `{"blocks":[{"hash":"` + hashOf("b"),
+		"/blocks?hash=" + hashOf("c"): `{"blocks":[]}`,
+		"/closes":                     `{"closes":[]}`,
+		"/rigs":                       `"name":"alice.barn.one"`,
+		"/rigs?member=alice":          `"accepted":3`,
 	} {
 		r := get(t, h, http.MethodGet, path)
 		body, err := io.ReadAll(r.Body)
@@ -67,7 +80,7 @@ func TestControl(t *testing.T) {
 	if got := fmt.Sprint(s.asked); got != "[ alice]" && got != "[alice ]" {
 		t.Errorf("asked for members %s", got)
 	}
-	for _, bad := range []string{"/rigs?member=Alice", "/rigs?member=a.b", "/rigs?member=%22", "/rigs?member=" + strings.Repeat("a", 17)} {
+	for _, bad := range []string{"/rigs?member=Alice", "/rigs?member=a.b", "/rigs?member=%22", "/rigs?member=" + strings.Repeat("a", 17), "/payouts?member=Alice", "/blocks?hash=12", "/blocks?hash=" + hashOf("A")} {
 		if r := get(t, h, http.MethodGet, bad); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %s", bad, r.Status)
 		}
