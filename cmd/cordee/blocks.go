@@ -84,15 +84,23 @@ func splitOf(b *keeper.BlockStatus, ids map[uint16]string) *web.Split {
 		row(c.Member).Credit = c.Sats
 	}
 	for _, f := range b.Receipt.Fees {
-		out.Fees = append(out.Fees, web.FeePortion{Account: f.Account, Sats: f.Sats})
+		out.Fees = append(out.Fees, web.FeePortion{Account: f.Account, Credit: f.Sats})
 	}
+	fee := 0 // payments of fees follow the fees' order, without those of 0 sats
 	for _, x := range b.Receipt.Settlement {
 		switch x.Kind {
 		case payout.ToMember:
 			row(x.Member).Paid += x.Sats
 		case payout.ToTreasury:
 			out.Treasury += x.Sats
-		case payout.ToFee: // its account is named among the fees
+		case payout.ToFee:
+			for fee < len(out.Fees) && out.Fees[fee].Credit == 0 {
+				fee++
+			}
+			if fee < len(out.Fees) {
+				out.Fees[fee].Paid = x.Sats
+			}
+			fee++
 		}
 	}
 	for _, r := range rows {

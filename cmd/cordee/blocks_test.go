@@ -19,7 +19,7 @@ func TestBlocksOf(t *testing.T) {
 		return &payout.Receipt{
 			Rule: payout.RuleUnitPPLNS, Height: height, Reward: 1000,
 			Credits: []payout.Credit{{Member: 1, Sats: 600}, {Member: 2, Sats: 300}, {Member: 9, Sats: 50}},
-			Fees:    []payout.Fee{{Account: "pool", Sats: 50}},
+			Fees:    []payout.Fee{{Account: "none"}, {Account: "pool", Sats: 50}},
 			Settlement: []payout.Payment{
 				{Kind: payout.ToMember, Member: 1, Sats: 700, Script: []byte{1}},
 				{Kind: payout.ToFee, Sats: 50, Script: []byte{2}},
@@ -69,7 +69,7 @@ func TestBlocksOf(t *testing.T) {
 	if err != nil || string(b) != members {
 		t.Errorf("%s %v", b, err)
 	}
-	if s := got[1].Split; s.Treasury != 250 || s.Reward != 1000 || len(s.Fees) != 1 || s.Fees[0].Sats != 50 {
+	if s := got[1].Split; s.Treasury != 250 || s.Reward != 1000 || len(s.Fees) != 2 || s.Fees[1].Paid != 50 {
 		t.Errorf("%+v", s)
 	}
 	if !got[3].Found.IsZero() || got[1].Worker != "alpes.barn.one" {

@@ -208,7 +208,7 @@ func (d *theDemo) startPool(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	fmt.Fprintf(d.out, "node  %s %s at %s\n", d.node.Kind, d.node.Version, d.node.URL)
-	fmt.Fprintf(d.out, "pool  stratum+tcp://%s  metrics http://%s/metrics  log %s\n", d.setup.stratum, d.setup.web, logFile.Name())
+	fmt.Fprintf(d.out, "pool  stratum+tcp://%s  page http://%s/  metrics http://%s/metrics  log %s\n", d.setup.stratum, d.setup.web, d.setup.web, logFile.Name())
 	fmt.Fprintf(d.out, "      a rig of yours can join: user %s.%s.my-rig, password x\n", demoSites[0].member, demoSites[0].site)
 	fmt.Fprintf(d.out, "      ask it: cordee status -c %s\n", path)
 	fmt.Fprintf(d.out, "rigs  %d of 3 members on %d sites at %s each: a block needs %.0f hashes, about one every %s\n\n",

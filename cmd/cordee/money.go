@@ -77,7 +77,7 @@ func printBlock(w io.Writer, b *web.Block) {
 		rows = append(rows, fmt.Sprintf("%s\t%d\t%d", m.Member, m.Credit, m.Paid))
 	}
 	for _, f := range s.Fees {
-		rows = append(rows, fmt.Sprintf("fee %s\t%d\t", f.Account, f.Sats))
+		rows = append(rows, fmt.Sprintf("fee %s\t%d\t%d", f.Account, f.Credit, f.Paid))
 	}
 	rows = append(rows, fmt.Sprintf("treasury's output\t\t%d", s.Treasury))
 	table(w, "who\tcredited (sats)\tpaid by its coinbase (sats)", rows)

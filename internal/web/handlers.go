@@ -3,11 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Control serves the operator's socket: JSON of what Source says. Its file
@@ -50,22 +46,6 @@ func memberOf(w http.ResponseWriter, r *http.Request) (member string, ok bool) {
 		return "", false
 	}
 	return member, true
-}
-
-// Public serves the loopback address of [web]: metrics and a health check.
-func Public(metrics prometheus.Gatherer, s Source) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		status := s.Status()
-		healthy := func(n Node) bool { return n.Healthy }
-		if status.Height == 0 || status.TemplateAge > 60 || !slices.ContainsFunc(status.Nodes, healthy) {
-			http.Error(w, "no healthy node, or no fresh template: look at `cordee status`", http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = w.Write([]byte("ok\n")) // a client that left is not our error
-	})
-	return mux
 }
 
 // Server returns an http.Server with limits for strangers.

@@ -38,7 +38,8 @@ type Portion struct {
 // FeePortion is the part of an account of the rules.
 type FeePortion struct {
 	Account string `json:"account"`
-	Sats    int64  `json:"sats"`
+	Credit  int64  `json:"credit_sats"`
+	Paid    int64  `json:"paid_sats"` // by an output of this coinbase
 }
 
 // Payouts is what members were paid, newest block first.

@@ -105,7 +105,7 @@ func TestControlWithoutJSON(t *testing.T) {
 func TestPublic(t *testing.T) {
 	s := &source{}
 	h := web.Public(web.Registry(func() web.Figures { return figures(1) }), s)
-	for _, path := range []string{"/status", "/rigs", "/blocks", "/closes", "/", "/debug/pprof/"} {
+	for _, path := range []string{"/status", "/rigs", "/blocks", "/closes", "/accounts", "/payouts", "/index.html", "/api/", "/api/rigs", "/assets/style.css", "/debug/pprof/"} {
 		if r := get(t, h, http.MethodGet, path); r.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, r.Status)
 		}
