@@ -10,5 +10,6 @@
 // The naive path (naive.go) walks every share, newest first, with schoolbook
 // arithmetic; it shares no code with package payout. The production path
 // (production.go) is package payout as the pool runs it, with shares in closed
-// slots of several sizes. Neither does I/O.
+// slots of several sizes. Neither does I/O. Naive* (plain.go) lend the walk to
+// who recomputes real blocks.
 package verify

@@ -180,13 +180,60 @@ func naiveLegs(credit int64, legs []Destination, dust map[string]int64, prevHex 
 	return out
 }
 
+// naiveChoice returns who gets one of m outputs, in payment order: m - m/4 most
+// owed, m/4 longest waiting, the smallest first.
+func naiveChoice(claims []NaiveClaim, m int, prevHex string) []NaiveClaim {
+	more := func(a, b NaiveClaim) bool {
+		if a.Owed != b.Owed {
+			return a.Owed > b.Owed
+		}
+		return lessHash(prevHex, a.ID, b.ID)
+	}
+	var all []NaiveClaim
+	for _, c := range claims {
+		if c.Owed > 0 && c.Owed >= c.Least {
+			all = append(all, c)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return more(all[i], all[j]) })
+	m = min(m, len(all))
+	top, others := append([]NaiveClaim{}, all[:m-m/4]...), append([]NaiveClaim{}, all[m-m/4:]...)
+	sort.Slice(others, func(i, j int) bool {
+		if others[i].Since != others[j].Since {
+			return others[i].Since < others[j].Since
+		}
+		return more(others[i], others[j])
+	})
+	slots := append(top, others[:m/4]...)
+	sort.Slice(slots, func(i, j int) bool {
+		if slots[i].Owed != slots[j].Owed {
+			return slots[i].Owed < slots[j].Owed
+		}
+		return lessHash(prevHex, slots[i].ID, slots[j].ID)
+	})
+	return slots
+}
+
+// naivePay pays chosen in their order out of left.
+func naivePay(chosen []NaiveClaim, left int64) (paid []LegAmount, rest int64) {
+	paid = []LegAmount{}
+	for _, c := range chosen {
+		pay := min(c.Owed, left)
+		if pay < c.Least || pay == 0 {
+			continue
+		}
+		paid = append(paid, LegAmount{c.ID, pay})
+		left -= pay
+	}
+	return paid, left
+}
+
 // naiveSettlements pays the blocks of v one after the other.
 func naiveSettlements(v *Vector, dust map[string]int64, credits []map[string]int64) []Settlement {
 	owed, since := map[string]int64{}, map[string]int64{}
 	var all []Settlement
 	for n, b := range v.Blocks {
 		var left int64
-		var ids []string
 		for id, sats := range credits[n] {
 			if owed[id] == 0 && sats > 0 {
 				since[id] = b.Height
@@ -194,46 +241,16 @@ func naiveSettlements(v *Vector, dust map[string]int64, credits []map[string]int
 			owed[id] += sats
 			left += sats
 		}
-		floor := func(id string) int64 { return max(v.Policy.MinPayout, dust[v.MemberTypes[id]]) }
+		var claims []NaiveClaim
 		for id := range owed {
-			if owed[id] > 0 && owed[id] >= floor(id) {
-				ids = append(ids, id)
-			}
+			claims = append(claims, NaiveClaim{id, owed[id], since[id], max(v.Policy.MinPayout, dust[v.MemberTypes[id]])})
 		}
-		more := func(a, b2 string) bool {
-			if owed[a] != owed[b2] {
-				return owed[a] > owed[b2]
-			}
-			return lessHash(b.PrevHash, a, b2)
+		s := Settlement{Carry: map[string][2]int64{}}
+		s.Outputs, s.Treasury = naivePay(naiveChoice(claims, v.Policy.MaxOutputs, b.PrevHash), left)
+		for _, o := range s.Outputs {
+			owed[o.To] -= o.Sats
+			since[o.To] = b.Height
 		}
-		sort.Slice(ids, func(i, j int) bool { return more(ids[i], ids[j]) })
-		m := min(v.Policy.MaxOutputs, len(ids))
-		top, others := append([]string{}, ids[:m-m/4]...), append([]string{}, ids[m-m/4:]...)
-		sort.Slice(others, func(i, j int) bool {
-			if since[others[i]] != since[others[j]] {
-				return since[others[i]] < since[others[j]]
-			}
-			return more(others[i], others[j])
-		})
-		slots := append(top, others[:m/4]...)
-		sort.Slice(slots, func(i, j int) bool {
-			if owed[slots[i]] != owed[slots[j]] {
-				return owed[slots[i]] < owed[slots[j]]
-			}
-			return lessHash(b.PrevHash, slots[i], slots[j])
-		})
-		s := Settlement{Outputs: []LegAmount{}, Carry: map[string][2]int64{}}
-		for _, id := range slots {
-			pay := min(owed[id], left)
-			if pay < floor(id) || pay == 0 {
-				continue
-			}
-			s.Outputs = append(s.Outputs, LegAmount{id, pay})
-			owed[id] -= pay
-			left -= pay
-			since[id] = b.Height
-		}
-		s.Treasury = left
 		for id, sats := range owed {
 			if sats > 0 {
 				s.Carry[id] = [2]int64{sats, since[id]}
