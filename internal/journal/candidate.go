@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -121,6 +122,41 @@ func (s *files) loadCandidates(rec *Recovery) error {
 	slices.SortStableFunc(rec.Candidates, func(a, b Candidate) int { return a.When.Compare(b.When) })
 	slices.SortStableFunc(rec.Settled, func(a, b Settled) int { return a.When.Compare(b.When) })
 	return nil
+}
+
+// ReadCandidates returns every candidate file of the journal in dir, by hash,
+// with or without a final result, and locks nothing. Errors: ErrBadFile for a
+// file that does not hold, which may be a block.
+func ReadCandidates(dir string) ([]Candidate, error) {
+	s := &files{fs: diskFS{}, candidates: filepath.Join(dir, "candidates")}
+	names, err := s.fs.ReadDir(s.candidates)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []Candidate
+	for _, n := range names {
+		h, ok := hashOf(n, candidateExt)
+		if !ok {
+			continue
+		}
+		path := filepath.Join(s.candidates, n)
+		v, b, err := s.loadSince(path, candidateMagic, candidateOldest)
+		var c Candidate
+		if err == nil {
+			c, err = decodeCandidate(v, b)
+		}
+		if err == nil && c.Hash != h {
+			err = fmt.Errorf("it holds block %s: %w", c.Hash, ErrBadFile)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		list = append(list, c)
+	}
+	return list, nil
 }
 
 func encodeCandidate(c *Candidate) []byte {
