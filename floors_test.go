@@ -20,6 +20,7 @@ var floors = map[string]int{
 
 	"cmd/": 6,
 
+	"internal/audit":  5,
 	"internal/doctor": 5,
 	"internal/edge":   5,
 	"internal/keeper": 5,

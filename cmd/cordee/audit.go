@@ -16,14 +16,14 @@ import (
 func auditCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
-		Usage: "recompute what was paid, from files alone; no running pool is needed",
+		Usage: "recompute what was paid; no running pool is needed or disturbed",
 		Subcommands: []*cli.Command{{
 			Name:      "vectors",
 			Usage:     "recompute files of PPLNS test vectors by the walk over all shares and by the pool's own code",
 			ArgsUsage: "FILE...",
 			Flags:     []cli.Flag{jsonFlag},
 			Action:    auditVectors,
-		}},
+		}, auditChainCommand()},
 	}
 }
 

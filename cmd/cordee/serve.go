@@ -159,15 +159,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		return nil, err
 	}
 
-	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
-	for _, n := range cfg.Nodes {
-		nodes = append(nodes, bitcoind.NodeConfig{
-			Name: n.Name, URL: n.URL, Cookie: n.Cookie, User: n.User, PasswordFile: n.PasswordFile, ZMQ: n.ZMQ,
-		})
-	}
-	p.nodes, err = bitcoind.New(bitcoind.Config{
-		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
-	})
+	p.nodes, err = newCluster(cfg, log)
 	if err != nil {
 		return nil, err
 	}

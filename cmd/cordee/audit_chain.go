@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/btcsuite/btcd/txscript/v2"
+	"github.com/rs/zerolog"
+	"github.com/urfave/cli/v2"
+
+	"cordee/internal/audit"
+	"cordee/internal/bitcoind"
+	"cordee/internal/config"
+	"cordee/internal/register"
+	"cordee/pool"
+)
+
+func auditChainCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "chain",
+		Usage: "recompute every block of ours on the node's chain from journal and slots, and compare each output",
+		Description: "Reads the journal, slot manifests, candidates, members.toml and the rules of cordee.toml, and asks the node for\n" +
+			"blocks; changes nothing, and does not ask the pool, which may run or not. Exit 0 only if every satoshi agrees.",
+		Flags:  []cli.Flag{configFlag, jsonFlag},
+		Before: noArgs,
+		Action: func(c *cli.Context) error {
+			report, err := auditChain(c.Context, c.String("config"))
+			if report == nil {
+				return err
+			}
+			return errors.Join(err, emit(c, report, func(w io.Writer) { printAudit(w, report) }))
+		},
+	}
+}
+
+// auditChain runs the audit of the pool that the configuration at path
+// describes. The report is nil where there is nothing to compare; an error
+// beside a report names its first mismatch.
+func auditChain(ctx context.Context, path string) (*audit.Report, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	members, err := register.Load(cfg.MembersPath, cfg.Network)
+	if err != nil {
+		return nil, membersAdvice(cfg, err)
+	}
+	nodes, err := newCluster(cfg, zerolog.Nop())
+	if err != nil {
+		return nil, err
+	}
+	if err := nodes.Check(ctx); err != nil {
+		return nil, err
+	}
+	report, err := audit.Run(ctx, &audit.Config{
+		Journal: cfg.Journal.Dir, Slots: filepath.Join(cfg.DataDir, "slots"),
+		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
+		Members: roster{register.New(members)}.Members(), Classes: []pool.Class{pool.DefaultClass},
+		Chain: chain{nodes}, Address: addressOf(cfg.Network),
+	})
+	if err != nil || report.OK {
+		return report, err
+	}
+	return report, fmt.Errorf("audit: %s (%d mismatches)", report.Mismatches[0], len(report.Mismatches))
+}
+
+// newCluster returns the nodes of cfg, not asked yet.
+func newCluster(cfg *config.Config, log zerolog.Logger) (*bitcoind.Cluster, error) {
+	nodes := make([]bitcoind.NodeConfig, 0, len(cfg.Nodes))
+	for _, n := range cfg.Nodes {
+		nodes = append(nodes, bitcoind.NodeConfig{
+			Name: n.Name, URL: n.URL, Cookie: n.Cookie, User: n.User, PasswordFile: n.PasswordFile, ZMQ: n.ZMQ,
+		})
+	}
+	return bitcoind.New(bitcoind.Config{
+		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
+	})
+}
+
+// addressOf returns a function from output scripts to addresses of n, "" for
+// one that has none.
+func addressOf(n *pool.Network) func([]byte) string {
+	return func(script []byte) string {
+		_, addrs, _, err := txscript.ExtractPkScriptAddrs(script, n.Params)
+		if err != nil || len(addrs) != 1 {
+			return ""
+		}
+		return addrs[0].EncodeAddress()
+	}
+}
+
+func printAudit(w io.Writer, r *audit.Report) {
+	rows := make([]string, 0, len(r.Blocks))
+	for _, b := range r.Blocks {
+		verdict := "agrees"
+		if !b.Agree {
+			verdict = "DIFFERS"
+		}
+		state := "maturing"
+		if b.Mature {
+			state = "mature"
+		}
+		rows = append(rows, fmt.Sprintf("%d\t%s\t%d\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.Slot, btc(b.Value), len(b.Outputs), state, verdict))
+	}
+	table(w, "height\tblock\tcut\tvalue\toutputs\tstate\trecomputed", rows)
+	rows = rows[:0]
+	for _, m := range r.Members {
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s", m.Member, btc(m.Credited), btc(m.Paid), btc(m.Carried)))
+	}
+	table(w, "member\tcredited\tpaid by coinbase\tcarried", rows)
+	fmt.Fprintf(w, "%d shares in %d slots; %d blocks found, %d on the chain, %d mature, %d credit members\n",
+		r.Shares, r.Slots, r.Found, len(r.Blocks), r.Mature, r.Paying)
+	for i, m := range r.Mismatches {
+		if i == shownDifferences {
+			fmt.Fprintf(w, "and %d more\n", len(r.Mismatches)-i)
+			break
+		}
+		fmt.Fprintln(w, m)
+	}
+	if r.OK {
+		fmt.Fprintln(w, "every satoshi agrees")
+	}
+}
