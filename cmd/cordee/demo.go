@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
+	"cordee/internal/audit"
 	"cordee/internal/fleet"
 	"cordee/internal/sandbox"
 	"cordee/internal/web"
@@ -34,6 +35,7 @@ func demoCommand() *cli.Command {
 		Flags: []cli.Flag{
 			jsonFlag,
 			&cli.IntFlag{Name: "blocks", Usage: "end after `N` blocks of ours stand on the node's chain; 0 runs until Ctrl-C"},
+			&cli.BoolFlag{Name: "until-paid", Usage: "end when a block has matured, and recompute from the journal every satoshi that blocks of ours paid"},
 			&cli.DurationFlag{Name: "every", Value: 10 * time.Second, Usage: "time between blocks aimed at"},
 			&cli.Float64Flag{Name: "hashrate", Value: 50_000, Usage: "hashes per second of each rig"},
 			&cli.DurationFlag{Name: "limit", Value: 10 * time.Minute, Usage: "give up when --blocks takes longer"},
@@ -61,6 +63,7 @@ type demoSummary struct {
 	Blocks    []demoBlock       `json:"blocks"`
 	FirstRig  web.Latency       `json:"new_tip_to_first_notify_ms"`
 	LastRig   web.Latency       `json:"new_tip_to_last_notify_ms"`
+	Audit     *audit.Report     `json:"audit,omitempty"` // with --until-paid
 	Problem   string            `json:"problem,omitempty"`
 	Directory string            `json:"directory,omitempty"`
 }
@@ -143,9 +146,16 @@ func (d *theDemo) run(c *cli.Context) (demoSummary, error) {
 	fleetDone := make(chan error, 1)
 	go func() { fleetDone <- d.fleet.Run(fleetCtx) }()
 
-	err = d.watch(c.Context, life, want, c.Duration("limit"))
+	if c.Bool("until-paid") {
+		err = d.untilPaid(c.Context, life, want, c.Duration("limit"))
+	} else {
+		err = d.watch(c.Context, life, want, c.Duration("limit"))
+	}
 	stopFleet()
 	err = errors.Join(err, <-fleetDone)
+	if err == nil && c.Bool("until-paid") {
+		summary.Audit, err = d.auditPaid(life)
+	}
 	return d.summarise(life, summary, len(rigs), want, err)
 }
 

@@ -2,12 +2,16 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/btcsuite/btcd/address/v2"
+	"github.com/btcsuite/btcd/chaincfg/v2"
 
 	"cordee/internal/config"
 )
@@ -26,6 +30,27 @@ var demoSites = []struct {
 // demoTreasury is a regtest address whose key is the number 1: it is published
 // in BIP173's examples, and nothing of value can reach it.
 const demoTreasury = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+
+// demoDestinations are a member's own addresses; the first member has two.
+func demoDestinations(member string) []string {
+	if member == demoSites[0].member {
+		return []string{
+			fmt.Sprintf("{ address = %q, bp = 7000 }", demoAddress(member)),
+			fmt.Sprintf("{ address = %q, bp = 3000 }", demoAddress(member+" reserve")),
+		}
+	}
+	return []string{fmt.Sprintf("{ address = %q, bp = 10000 }", demoAddress(member))}
+}
+
+// demoAddress returns a regtest address for which nobody has a key.
+func demoAddress(name string) string {
+	h := sha256.Sum256([]byte("cordee demo: " + name))
+	a, err := address.NewAddressWitnessPubKeyHash(h[:20], &chaincfg.RegressionNetParams)
+	if err != nil { // 20 bytes always are one
+		return demoTreasury
+	}
+	return a.EncodeAddress()
+}
 
 // demoSetup is what the demo's pool is configured with.
 type demoSetup struct {
@@ -73,7 +98,7 @@ func (d demoSetup) write() (string, error) {
 		if i == 0 || demoSites[i-1].member != s.member {
 			index++
 			fmt.Fprintf(&b, "[[member]]\nid = %q\nindex = %d\nname = %q\n", s.member, index, "Mineurs de "+s.member)
-			fmt.Fprintf(&b, "destinations = [{ address = %q, bp = 10000 }]\n", demoTreasury)
+			fmt.Fprintf(&b, "destinations = [%s]\n", strings.Join(demoDestinations(s.member), ", "))
 		}
 		fmt.Fprintf(&b, "  [[member.site]]\n  id = %q\n", s.site)
 	}
