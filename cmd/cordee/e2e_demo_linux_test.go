@@ -47,7 +47,8 @@ func TestDemoLosesItsNode(t *testing.T) {
 	}
 }
 
-// killNode sends SIGKILL to the child of parent that is not `cordee serve`.
+// killNode sends SIGKILL to the child of parent that is neither `cordee serve` nor its
+// store.
 func killNode(t *testing.T, parent int) {
 	t.Helper()
 	lists, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(parent), "task", "*", "children"))
@@ -62,7 +63,7 @@ func killNode(t *testing.T, parent int) {
 		}
 		for child := range strings.FieldsSeq(string(b)) {
 			line, err := os.ReadFile(filepath.Join("/proc", child, "cmdline"))
-			if err != nil || strings.Contains(string(line), "\x00serve\x00") {
+			if err != nil || strings.Contains(string(line), "\x00serve\x00") || strings.Contains(string(line), "redis-server") {
 				continue
 			}
 			pid, err := strconv.Atoi(child)

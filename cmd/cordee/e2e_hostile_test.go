@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -265,7 +266,7 @@ func TestHostileClients(t *testing.T) {
 
 	eventually(t, 10*time.Second, "closes", func() error {
 		named := map[string]string{}
-		for _, c := range p.closes() {
+		for _, c := range slices.Backward(p.closes()) { // newest first, and a port may have been used before
 			named[c.Remote] = c.Reason
 		}
 		for i, c := range strangers {
