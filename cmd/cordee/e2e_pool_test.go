@@ -32,6 +32,7 @@ type poolOptions struct {
 	network        string          // "" is regtest
 	hashesPerBlock float64         // regtest_difficulty, as hashes; regtest only
 	hashesPerShare float64         // start difficulty
+	redis          string          // address of the store; "" is memory
 	top            string          // more lines for the top of cordee.toml
 }
 
@@ -64,7 +65,7 @@ func newPool(t *testing.T, o poolOptions) *testPool {
 	first := o.nodes[0]
 	p.config, err = demoSetup{
 		dir: p.dir, url: first.URL, cookie: first.Cookie, user: first.User, password: first.PasswordFile, zmq: first.ZMQ,
-		stratum: p.stratum, web: p.web,
+		stratum: p.stratum, web: p.web, redis: o.redis,
 		regtestDifficulty: o.hashesPerBlock / math.Exp2(32), startDifficulty: o.hashesPerShare / math.Exp2(32),
 	}.write()
 	if err != nil {
