@@ -28,10 +28,14 @@ import (
 	"cordee/payout"
 )
 
-// Time between two slots. Regtest is mainnet in miniature.
+// Time between two slots, and other times of regtest, which is mainnet in
+// miniature.
 const (
 	slotEvery        = 60 * time.Second
 	slotEveryRegtest = 2 * time.Second
+	// quietRegtest is how long after a tip a coinbase may be proposed to the node
+	// there: blocks come every few seconds and cost it no time.
+	quietRegtest = 200 * time.Millisecond
 )
 
 // newKeeper builds the accountant of the pool that cfg describes, on its journal

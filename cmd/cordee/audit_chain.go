@@ -111,7 +111,7 @@ func printAudit(w io.Writer, r *audit.Report) {
 		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s", m.Member, btc(m.Credited), btc(m.Paid), btc(m.Carried)))
 	}
 	table(w, "member\tcredited\tpaid by coinbase\tcarried", rows)
-	fmt.Fprintf(w, "%d shares in %d slots; %d blocks found, %d on the chain, %d mature, %d credit members\n",
+	fmt.Fprintf(w, "%d shares in %d slots; %d blocks found, %d on the chain, %d mature, %d pay members\n",
 		r.Shares, r.Slots, r.Found, len(r.Blocks), r.Mature, r.Paying)
 	for i, m := range r.Mismatches {
 		if i == shownDifferences {

@@ -13,20 +13,20 @@ import (
 	"cordee/payout"
 )
 
-// paidBlocks is how many blocks must have credited members before the demo
+// paidBlocks is how many blocks must have paid members before the demo
 // mines the confirmations. From the second on, what is owed from before plays.
 const paidBlocks = 3
 
 // confirmations make a block's coinbase spendable.
 const confirmations = 100
 
-// untilPaid goes on until blocks of ours have credited members, lets the node
+// untilPaid goes on until coinbases of ours have paid members, lets the node
 // mine their confirmations, and waits until the pool's ledger has it too.
 func (d *theDemo) untilPaid(ctx, life context.Context, blocks int, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	config := filepath.Join(d.dir, "cordee.toml")
-	paying := map[string]bool{} // hashes of blocks that credit members
+	paying := map[string]bool{} // hashes of blocks that pay members
 	for want := max(blocks, paidBlocks); len(paying) < paidBlocks; want++ {
 		if err := d.watch(ctx, life, want, limit); err != nil {
 			return err
@@ -37,7 +37,7 @@ func (d *theDemo) untilPaid(ctx, life context.Context, blocks int, limit time.Du
 		}
 		clear(paying) // one may have left the chain
 		for _, b := range report.Blocks {
-			if len(b.Credits) > 0 {
+			if b.PaysMembers() {
 				paying[b.Hash] = true
 			}
 		}
@@ -92,8 +92,8 @@ func maturedOf(dir string, blocks map[string]bool) (string, error) {
 // more.
 func (d *theDemo) auditPaid(ctx context.Context) (*audit.Report, error) {
 	report, err := auditChain(ctx, filepath.Join(d.dir, "cordee.toml"))
-	if err == nil && !slices.ContainsFunc(report.Blocks, func(b audit.Block) bool { return b.Mature && len(b.Credits) > 0 }) {
-		err = errors.New("demo: no block that credits members is mature on the node's chain")
+	if err == nil && !slices.ContainsFunc(report.Blocks, func(b audit.Block) bool { return b.Mature && b.PaysMembers() }) {
+		err = errors.New("demo: no block that pays members is mature on the node's chain")
 	}
 	return report, d.tellAudit(report, err)
 }

@@ -51,7 +51,7 @@ func TestPaidOverKills(t *testing.T) {
 	n := realNode(t)
 	generate(t, n, oldBlocks)
 	p := newPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 500_000, hashesPerShare: 10_000})
-	const rules = "window_blocks = 1\nmin_payout = 80_000_000\nfees = [{ account = \"tools\", bp = 70, address = %q }, { account = \"pool\", bp = 33 }]\n"
+	const rules = "window_blocks = 1\nmin_payout = 400_000_000\nfees = [{ account = \"tools\", bp = 70, address = %q }, { account = \"pool\", bp = 33 }]\n"
 	p.append(p.config, fmt.Sprintf(rules, demoAddress("tools")))
 	p.start()
 	_, stopLarge := p.mine(1, 400_000, nil) // the first member's
@@ -85,7 +85,7 @@ func TestPaidOverKills(t *testing.T) {
 	last := good.Blocks[len(good.Blocks)-1]
 	for what, c := range map[string]struct{ old, new, text, member string }{
 		"fee":            {"bp = 70,", "bp = 71,", "output of fee", ""},
-		"minimum":        {"80_000_000", "20_000", "output", ""},
+		"minimum":        {"400_000_000", "20_000", "output", ""},
 		"window":         {"window_blocks = 1", "window_blocks = 50", "", ""},
 		"treasury":       {fmt.Sprintf("treasury = %q", demoTreasury), fmt.Sprintf("treasury = %q", demoAddress("x")), "output of treasury", ""},
 		"fee's address":  {demoAddress("tools"), demoAddress("fools"), "output of fee", ""},
@@ -143,7 +143,7 @@ func (p *testPool) paying(blocks int) {
 			p.t.Fatal(err)
 		}
 		if r.Paying < blocks {
-			return fmt.Errorf("%d of %d blocks credit members", r.Paying, len(r.Blocks))
+			return fmt.Errorf("%d of %d blocks pay members", r.Paying, len(r.Blocks))
 		}
 		return nil
 	})

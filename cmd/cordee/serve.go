@@ -202,11 +202,15 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	if p.keeper, err = newKeeper(cfg, p.store, j, recovery, p.register, p.nodes, log); err != nil {
 		return nil, err
 	}
+	var quiet time.Duration
+	if cfg.Network.Name == "regtest" {
+		quiet = quietRegtest
+	}
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
 		Payer: p.keeper, Books: p.keeper,
 		Stratum:   stratum.Config{Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Log: log},
-		Listeners: p.rigs, Tag: cfg.Tag, Logger: log,
+		Listeners: p.rigs, Tag: cfg.Tag, Logger: log, Quiet: quiet,
 	})
 	if err != nil {
 		return nil, err

@@ -164,12 +164,13 @@ func (w *walker) block(m *mined, r *Report) error {
 	if got := m.script.Commitment; e.receipt.Commitment() != got && len(r.Mismatches) == before {
 		add("commitment", "", 0, 0, fmt.Sprintf("its coinbase commits to %x, the recomputation to %x", got, e.receipt.Commitment()))
 	}
+	v.Kept = e.kept
 	v.Agree = len(r.Mismatches) == before
 	r.Blocks = append(r.Blocks, v)
 	if v.Mature {
 		r.Mature++
 	}
-	if len(e.receipt.Credits) > 0 {
+	if v.PaysMembers() {
 		r.Paying++
 	}
 	w.lastCut = max(w.lastCut, e.receipt.Slot)

@@ -14,14 +14,15 @@
 //     before, none left out, and the slot's record root must be theirs. A
 //     block's coinbase commits to the slot's head, so the shares it was split by
 //     cannot be changed after it.
-//  2. Of a receipt only two things are taken as told: whether the job drained
-//     carry (decision 15), and which ledger it cites. Credits, fees, amounts and
+//  2. Of a receipt only three things are taken as told: whether the job drained
+//     carry (decision 15), whether it left every sat in the treasury (while
+//     payouts are halted, or the node has not called the coinbase's shape valid:
+//     decision 21; credits stand all the same, and are carried), and which ledger
+//     it cites. Credits, fees, amounts and
 //     scripts are recomputed: window and division by payout/verify's naive walk,
 //     carry by a sum over the blocks on the chain. Package payout only encodes
 //     and decodes here.
 //  3. Rules, treasury, members and destinations are those of the files now. A
-//     block mined under others disagrees, by name; so does one mined while
-//     payouts were halted, for the halt is in the ledger, which is not read, and
-//     one drained after a treasury batch, for batches are not followed.
+//     block mined under others disagrees, by name; so does one drained after a treasury batch, for batches are not followed.
 //  4. That a share meets its difficulty is the journal's word.
 package audit

@@ -32,11 +32,12 @@ type walker struct {
 type expected struct {
 	value   int64
 	receipt *payout.Receipt
+	kept    bool // every sat left in the treasury
 }
 
 // expect recomputes a block from its cut, value and parent. Of told it takes
-// whether carry was drained, which is a matter of when the job was built, and
-// the heads that the commitment does not need.
+// whether carry was drained and whether every sat was kept, which are matters of
+// when the job was built, and the heads that the commitment does not need.
 func (w *walker) expect(m *mined, told *payout.Receipt) (*expected, error) {
 	e := &expected{receipt: &payout.Receipt{Class: m.script.Place.Class}}
 	for _, o := range m.block.Transactions[0].TxOut {
@@ -63,6 +64,11 @@ func (w *walker) expect(m *mined, told *payout.Receipt) (*expected, error) {
 		}
 	}
 	slices.SortFunc(r.Credits, func(a, b payout.Credit) int { return cmp.Compare(a.Member, b.Member) })
+	if told != nil && len(told.Settlement) == 1 && told.Settlement[0].Kind == payout.ToTreasury {
+		e.kept = true
+		r.Settlement = []payout.Payment{{Kind: payout.ToTreasury, Sats: e.value, Script: w.cfg.Treasury}}
+		return e, nil
+	}
 	return e, w.settle(e, m, prev, told != nil && told.Drain)
 }
 

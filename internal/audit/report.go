@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 
 	"cordee/payout"
 )
@@ -13,7 +14,7 @@ type Report struct {
 	Slots      int        `json:"slots"`
 	Found      int        `json:"found"`  // blocks of ours, on the chain or not
 	Mature     int        `json:"mature"` // of Blocks
-	Paying     int        `json:"paying"` // of Blocks: those that credit members
+	Paying     int        `json:"paying"` // of Blocks: those whose coinbase pays members
 	Blocks     []Block    `json:"blocks"` // on the active chain, by height
 	Members    []Member   `json:"members"`
 	Mismatches []Mismatch `json:"mismatches"`
@@ -28,10 +29,16 @@ type Block struct {
 	Slot          uint32   `json:"cut_slot"` // 0: before the first, all to the treasury
 	Value         int64    `json:"value"`    // sats
 	Drained       bool     `json:"drained"`  // its job could pay carry, by its receipt
+	Kept          bool     `json:"kept"`     // it left every sat in the treasury, by its receipt: credits are carried
 	Outputs       []Output `json:"outputs"`  // on the chain, witness commitment aside
 	Expected      []Output `json:"expected"` // recomputed
 	Credits       []Credit `json:"credits"`  // recomputed
 	Agree         bool     `json:"agree"`
+}
+
+// PaysMembers reports whether the coinbase pays members.
+func (b *Block) PaysMembers() bool {
+	return slices.ContainsFunc(b.Outputs, func(o Output) bool { return o.To == "member" })
 }
 
 // Output is one payment of a coinbase.

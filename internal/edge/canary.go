@@ -155,13 +155,13 @@ func (c *canary) propose(ctx context.Context, p *proposal, kind string) (valid, 
 		if tip != p.tip {
 			return false, false
 		}
-		if stood >= canaryQuiet && !c.e.blocks.submitting() {
+		if stood >= c.e.cfg.Quiet && !c.e.blocks.submitting() {
 			break
 		}
 		select {
 		case <-ctx.Done():
 			return false, false
-		case <-time.After(max(canaryQuiet-stood, 100*time.Millisecond)):
+		case <-time.After(max(c.e.cfg.Quiet-stood, 100*time.Millisecond)):
 		}
 	}
 	t := p.sub.Work.Template

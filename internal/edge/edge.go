@@ -57,7 +57,7 @@ type Register interface {
 	Resolve(user string) (w pool.Worker, text string, ok bool)
 }
 
-// Config is what one edge is made of. Every field is needed but the last three.
+// Config is what one edge is made of. Every field is needed but the last four.
 type Config struct {
 	Network   *pool.Network
 	Node      Node
@@ -71,6 +71,7 @@ type Config struct {
 	Logger    zerolog.Logger
 
 	Books        Books            // nil: nobody keeps accounts
+	Quiet        time.Duration    // no block is proposed to the node this soon after a new tip; 0: 2 s (decision 21)
 	DrainTimeout time.Duration    // 0: 8 s, so that a stop ends within 10
 	Now          func() time.Time // nil: time.Now
 }
@@ -110,6 +111,9 @@ func New(cfg Config) (*Edge, error) {
 	}
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 8 * time.Second
+	}
+	if cfg.Quiet == 0 {
+		cfg.Quiet = canaryQuiet
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
