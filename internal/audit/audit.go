@@ -119,7 +119,7 @@ func minedBlocks(ctx context.Context, chain Chain, b *book) ([]*mined, error) {
 // block recomputes m and compares.
 func (w *walker) block(m *mined, r *Report) error {
 	coinbase := m.block.Transactions[0]
-	receipt := w.book.receipts[m.script.Commitment]
+	receipt := w.book.receipts[receiptKey{m.script.Commitment, m.block.Header.PrevBlock}]
 	e, err := w.expect(m, receipt)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (w *walker) block(m *mined, r *Report) error {
 	compareOutputs(v.Expected, v.Outputs, add)
 	switch {
 	case receipt == nil:
-		add("receipt", "", 0, 0, "no receipt in journal or candidates has the commitment of its coinbase")
+		add("receipt", "", 0, 0, "no receipt in journal or candidates has its parent and the commitment of its coinbase")
 	case e.receipt.Slot < w.lastCut:
 		add("cut", "", int64(w.lastCut), int64(e.receipt.Slot), "an earlier block on the chain was split by a newer slot")
 	default:

@@ -32,15 +32,23 @@ type book struct {
 	shares   []verify.Share // Seq counts over all epochs, from 1
 	nbits    []uint32       // of Share.Epoch
 	slots    []slot         // slot n at n-1
-	receipts map[[32]byte]*payout.Receipt
+	receipts map[receiptKey]*payout.Receipt
 	values   map[[32]byte]int64 // of the job with that commitment
 	hashes   []chainhash.Hash   // blocks that were found, in no order
+}
+
+// receiptKey finds the receipt of a block. Its commitment alone does not: two
+// blocks whose value goes whole to the treasury commit to the same. On one
+// parent, receipts of one commitment ask the same outputs.
+type receiptKey struct {
+	commitment [32]byte
+	parent     chainhash.Hash
 }
 
 // readBook reads candidates first, then slots, then the journal: what an earlier
 // one cites, a later one holds, though the pool writes on.
 func readBook(cfg *Config) (*book, error) {
-	b := &book{receipts: map[[32]byte]*payout.Receipt{}, values: map[[32]byte]int64{}}
+	b := &book{receipts: map[receiptKey]*payout.Receipt{}, values: map[[32]byte]int64{}}
 	candidates, err := journal.ReadCandidates(cfg.Journal)
 	if err != nil {
 		return nil, err
@@ -70,7 +78,7 @@ func readBook(cfg *Config) (*book, error) {
 func (b *book) learn(receipt []byte) error {
 	r, err := payout.DecodeReceipt(receipt)
 	if err == nil {
-		b.receipts[r.Commitment()] = r
+		b.receipts[receiptKey{r.Commitment(), r.PrevHash}] = r
 	}
 	return err
 }
