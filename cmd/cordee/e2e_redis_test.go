@@ -103,6 +103,36 @@ func TestRedisUnfit(t *testing.T) {
 	p.stop()
 }
 
+// TestRedisComesUnfit: a store that was away at the start and turns out to be
+// wrong halts payouts by name, and mining goes on.
+func TestRedisComesUnfit(t *testing.T) {
+	t.Parallel()
+	r := harness.StartRedis(t, "--maxmemory-policy", "allkeys-lru")
+	r.Kill()
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{realNode(t)}, redis: r.Addr, hashesPerBlock: 1e9, hashesPerShare: 6000})
+	heard := newPromises()
+	_, stopRigs := p.mine(3, 20_000, heard.on)
+	heard.more(t, 5)
+	p.awaitStore(keeper.ShipUnavailable, 1)
+	r.Start()
+	eventually(t, 60*time.Second, "halt", func() error {
+		var a web.Accounts
+		if err := p.ask("/accounts", &a); err != nil {
+			return err
+		}
+		if a.Store != keeper.ShipStopped || !slices.Equal(a.Halts, []string{"store.unfit"}) {
+			return fmt.Errorf("%s, halts %q, trouble %q", a.Store, a.Halts, a.Trouble)
+		}
+		return nil
+	})
+	heard.more(t, 5)
+	if rejected, ended := heard.complaints(); len(rejected)+len(ended) > 0 {
+		t.Errorf("rejected %q, ended %q", rejected, ended)
+	}
+	stopRigs()
+	p.stop()
+}
+
 // findBlock lets a rig find a block, or another be quicker.
 func (p *testPool) findBlock(hashes float64) {
 	p.t.Helper()
