@@ -109,3 +109,19 @@ func splitOf(b *keeper.BlockStatus, ids map[uint16]string) *web.Split {
 	slices.SortFunc(out.Members, func(a, b web.Portion) int { return int(a.Index) - int(b.Index) })
 	return out
 }
+
+// unripeOf sums what immature blocks paid, by member.
+func unripeOf(blocks []keeper.BlockStatus) map[uint16]int64 {
+	out := map[uint16]int64{}
+	for _, b := range blocks {
+		if b.State != web.SplitImmature {
+			continue
+		}
+		for _, p := range b.Receipt.Settlement {
+			if p.Kind == payout.ToMember {
+				out[p.Member] += p.Sats
+			}
+		}
+	}
+	return out
+}

@@ -72,6 +72,9 @@ func TestBlocksOf(t *testing.T) {
 	if s := got[1].Split; s.Treasury != 250 || s.Reward != 1000 || len(s.Fees) != 2 || s.Fees[1].Paid != 50 {
 		t.Errorf("%+v", s)
 	}
+	if u := unripeOf(accounts.Blocks); len(u) != 1 || u[1] != 700 { // of the one immature block of three
+		t.Errorf("unripe %v", u)
+	}
 	if !got[3].Found.IsZero() || got[1].Worker != "alpes.barn.one" {
 		t.Error("an earlier run's block has a time, or this run's no rig")
 	}

@@ -53,7 +53,7 @@ type PublicPool struct {
 	Treasury    int64        `json:"treasury_sats"`
 	Halts       []string     `json:"halts"`                // why payouts stop
 	Trouble     []string     `json:"trouble"`              // parts that fail now and are tried again
-	LastBlock   *PublicBlock `json:"last_block,omitempty"` // nil before the first
+	LastBlock   *PublicBlock `json:"last_block,omitempty"` // the newest that the chain may have; nil for none
 }
 
 // PublicNode is one node without its errors, which may name addresses.
@@ -149,8 +149,11 @@ func lookAt(source Source, at time.Time) *look {
 	for i := range min(len(b.Blocks), lookBlocks) {
 		k.Blocks.Blocks = append(k.Blocks.Blocks, publicBlock(&b.Blocks[i]))
 	}
-	if len(k.Blocks.Blocks) > 0 {
-		k.Pool.LastBlock = &k.Blocks.Blocks[0]
+	for i := range k.Blocks.Blocks {
+		if b := &k.Blocks.Blocks[i]; b.State != pool.BlockOrphaned && b.State != pool.BlockRefused {
+			k.Pool.LastBlock = b
+			break
+		}
 	}
 	k.Pool.Condition = conditionOf(&s, &a)
 	return k

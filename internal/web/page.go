@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"html/template"
 	"time"
+
+	"cordee/pool"
 )
 
 //go:embed assets/page.html
@@ -51,6 +53,7 @@ type amount struct{ Sats, BTC string }
 type pageMember struct {
 	Name                              string
 	Expected, Maturing, Carried, Paid amount
+	Unripe                            string // of Paid; "" for nothing
 }
 
 type pageBlock struct {
@@ -59,7 +62,8 @@ type pageBlock struct {
 	State                                      sign
 	Value                                      amount
 	Split                                      *pageSplit
-	Open                                       bool // the newest is
+	Open                                       bool   // the last is
+	Note                                       string // on its split; "" for none
 }
 
 type pageSplit struct {
@@ -103,18 +107,23 @@ func newPage(k *look, l *language) *page {
 		}
 		p.Nodes = append(p.Nodes, pageNode{n.Name, integer(int64(n.Height)), newSign(class, say(l.node, n.State)), n.Followed})
 	}
-	for _, m := range k.Members.Members {
+	for i, m := range k.Members.Members {
 		p.Members = append(p.Members, pageMember{
 			Name: l.member(m.Member, m.Index), Expected: l.amount(m.Expected), Maturing: l.amount(m.Maturing),
 			Carried: l.amount(m.Carried), Paid: l.amount(m.Paid),
 		})
+		if m.Unripe != 0 {
+			p.Members[i].Unripe = sats(m.Unripe)
+		}
 	}
 	for i := range min(len(k.Blocks.Blocks), pageBlocks) {
-		p.Blocks = append(p.Blocks, l.block(&k.Blocks.Blocks[i]))
+		b := &k.Blocks.Blocks[i]
+		p.Blocks = append(p.Blocks, l.block(b))
+		p.Blocks[i].Open = b == k.Pool.LastBlock
 	}
-	if len(p.Blocks) > 0 {
-		p.Blocks[0].Open = true
-		p.Last = &p.Blocks[0]
+	if last := k.Pool.LastBlock; last != nil {
+		b := l.block(last)
+		p.Last = &b
 	}
 	if len(p.Blocks) < k.Blocks.Total {
 		p.Shown, p.Total = integer(int64(len(p.Blocks))), integer(int64(k.Blocks.Total))
@@ -156,6 +165,12 @@ func (l *language) block(b *PublicBlock) pageBlock {
 	}
 	if b.Split != nil {
 		out.Split = l.split(b.Split)
+	}
+	switch {
+	case b.State == pool.BlockOrphaned, b.State == pool.BlockRefused:
+		out.Note = l.T.PaysNobody
+	case b.Split == nil:
+		out.Note = l.T.NoSplit
 	}
 	return out
 }

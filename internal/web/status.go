@@ -34,6 +34,7 @@ type Account struct {
 	Maturing int64  `json:"maturing_sats"`
 	Carried  int64  `json:"carried_sats"`
 	Paid     int64  `json:"paid_sats"`
+	Unripe   int64  `json:"paid_immature_sats"` // of Paid: by blocks that are not mature, which may still be orphaned
 }
 
 // Status is one look at the pool. Hashrates and difficulties are for display;
