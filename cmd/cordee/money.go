@@ -111,9 +111,9 @@ func printPayouts(w io.Writer, member string, p web.Payouts) {
 	case len(rows) > 0:
 		table(w, "member\theight\tblock\tsats\tstate", rows)
 	case member != "":
-		fmt.Fprintf(w, "no block paid %s yet: `cordee members` shows what is expected, maturing and carried\n", member)
+		fmt.Fprintf(w, "no payment to member %s: `cordee members` shows what is expected, maturing and carried\n", member)
 	default:
-		fmt.Fprintln(w, "no block paid a member yet: `cordee members` shows what is expected, maturing and carried")
+		fmt.Fprintln(w, "no payment to a member yet: `cordee members` shows what is expected, maturing and carried")
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package web is what can be seen of a running pool: the operator's socket,
-// which `cordee status` and its sisters ask, and /metrics on loopback.
+// which `cordee status` and its sisters ask, and on loopback the page in French
+// and English, its JSON and /metrics.
 //
 // It reads, it never writes: every handler asks a Source, and a Source copies.
 package web

@@ -36,7 +36,7 @@ type words struct {
 var languages = []*language{french, english}
 
 var french = &language{
-	Code: "fr", Other: "en", OtherName: "English", decimal: ",", comma: nbsp + "à" + nbsp,
+	Code: "fr", Other: "en", OtherName: "English", decimal: ",", comma: " à" + nbsp,
 	first: "1er", summer: "(été)", winter: "(hiver)",
 	months: [12]string{"janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."},
 	T: words{
