@@ -169,10 +169,23 @@ func TestPageEscapes(t *testing.T) {
 func TestLanguage(t *testing.T) {
 	h := public(newFixed())
 	for _, c := range []struct{ path, accept, want string }{
-		{"/", "", "fr"}, {"/", "de", "fr"}, {"/", "*", "fr"}, {"/", "en", "en"}, {"/", "EN-gb, fr;q=0.9", "en"},
-		{"/", "fr-CA,en;q=0.8", "fr"}, {"/", "en;q=0.3, fr;q=0.7", "fr"}, {"/", "de, en;q=0.1", "en"}, {"/", "en;q=0", "fr"},
-		{"/", "en;q=2", "fr"}, {"/", "en;q=NaN", "fr"}, {"/", "en;level=1", "fr"}, {"/", strings.Repeat(",;q=", 1000), "fr"},
-		{"/?lang=fr", "en", "fr"}, {"/?lang=en", "fr", "en"}, {"/?lang=de", "en", "en"}, {"/?lang=", "en", "en"},
+		{"/", "", "fr"},
+		{"/", "de", "fr"},
+		{"/", "*", "fr"},
+		{"/", "en", "en"},
+		{"/", "EN-gb, fr;q=0.9", "en"},
+		{"/", "fr-CA,en;q=0.8", "fr"},
+		{"/", "en;q=0.3, fr;q=0.7", "fr"},
+		{"/", "de, en;q=0.1", "en"},
+		{"/", "en;q=0", "fr"},
+		{"/", "en;q=2", "fr"},
+		{"/", "en;q=NaN", "fr"},
+		{"/", "en;level=1", "fr"},
+		{"/", strings.Repeat(",;q=", 1000), "fr"},
+		{"/?lang=fr", "en", "fr"},
+		{"/?lang=en", "fr", "en"},
+		{"/?lang=de", "en", "en"},
+		{"/?lang=", "en", "en"},
 	} {
 		if r, body := ask(t, h, c.path, c.accept); r.Header.Get("Content-Language") != c.want || !strings.Contains(body, `<html lang="`+c.want+`"`) {
 			t.Errorf("%s, %.40q: %s", c.path, c.accept, r.Header.Get("Content-Language"))
