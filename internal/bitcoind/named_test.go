@@ -319,7 +319,7 @@ func TestNodeAwayAtStart(t *testing.T) {
 	}
 	cfg.Nodes = cfg.Nodes[:1]
 	err := newCluster(t, cfg).Check(t.Context())
-	if !errors.Is(err, bitcoind.ErrNoCookie) || !strings.Contains(err.Error(), cfg.Nodes[0].Cookie) || strings.Contains(err.Error(), "401") {
+	if !errors.Is(err, bitcoind.ErrNoCookie) || !strings.Contains(err.Error(), cfg.Nodes[0].Cookie) || strings.Contains(err.Error(), "HTTP 401") {
 		t.Errorf("the only node is away: %v", err)
 	}
 }
