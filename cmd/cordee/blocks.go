@@ -125,3 +125,17 @@ func unripeOf(blocks []keeper.BlockStatus) map[uint16]int64 {
 	}
 	return out
 }
+
+// accountOf sorts what blocks of the chain credited to m by when it can be
+// spent. The ledger has it by how it leaves: there, an output of a coinbase is
+// paid at once, and carry that it drains is already gone. Outputs, of which
+// unripe is the sum over immature blocks, are shown as maturing until then, and
+// carry they drain with them.
+func accountOf(m *keeper.MemberStatus, unripe int64) web.Account {
+	drained := max(-m.Maturing, 0) // immature outputs beyond what their blocks credit
+	return web.Account{
+		Member: m.ID, Index: m.Member, Expected: m.Expected,
+		Maturing: m.Maturing + drained + unripe, Outputs: unripe,
+		Carried: m.Carried + m.Reserved - drained, Paid: m.Paid - unripe,
+	}
+}

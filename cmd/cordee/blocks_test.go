@@ -79,3 +79,33 @@ func TestBlocksOf(t *testing.T) {
 		t.Error("an earlier run's block has a time, or this run's no rig")
 	}
 }
+
+// A member sees each credited sat once: as maturing until it can be spent or is
+// carried. Beside it stands what the ledger says of the same blocks.
+func TestAccountOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		ledger                              keeper.MemberStatus
+		unripe                              int64
+		maturing, inCoinbase, carried, paid int64
+	}{
+		"nothing yet":              {},
+		"credited, not paid":       {keeper.MemberStatus{Maturing: 500}, 0, 500, 0, 0, 0},
+		"paid by its own block":    {keeper.MemberStatus{Paid: 500}, 500, 500, 500, 0, 0},
+		"paid in part":             {keeper.MemberStatus{Maturing: 100, Paid: 400}, 400, 500, 400, 0, 0},
+		"carry drained, immature":  {keeper.MemberStatus{Maturing: -1000, Carried: 1200, Paid: 1500}, 1500, 1500, 1500, 200, 0},
+		"the same, mature":         {keeper.MemberStatus{Carried: 200, Paid: 1500}, 0, 0, 0, 200, 1500},
+		"mature and immature ones": {keeper.MemberStatus{Maturing: 10, Carried: 30, Paid: 900}, 400, 410, 400, 30, 500},
+		"in a batch":               {keeper.MemberStatus{Carried: 30, Reserved: 70}, 0, 0, 0, 100, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := accountOf(&c.ledger, c.unripe)
+			if a.Maturing != c.maturing || a.Outputs != c.inCoinbase || a.Carried != c.carried || a.Paid != c.paid {
+				t.Errorf("%+v, want maturing %d (%d in a coinbase), carried %d, paid %d", a, c.maturing, c.inCoinbase, c.carried, c.paid)
+			}
+			m := c.ledger
+			if sum := a.Maturing + a.Carried + a.Paid; sum != m.Maturing+m.Carried+m.Reserved+m.Paid {
+				t.Errorf("%d sats are shown, the ledger has %d", sum, m.Maturing+m.Carried+m.Reserved+m.Paid)
+			}
+		})
+	}
+}

@@ -96,10 +96,7 @@ func (p *process) Accounts() web.Accounts {
 	slices.Sort(out.Trouble)
 	unripe := unripeOf(s.Blocks)
 	for _, m := range s.Members {
-		a := web.Account{
-			Member: m.ID, Index: m.Member, Expected: m.Expected, Maturing: m.Maturing, Carried: m.Carried,
-			Paid: m.Paid, Unripe: unripe[m.Member],
-		}
+		a := accountOf(&m, unripe[m.Member])
 		if m.Member != 0 || a.Expected != 0 || a.Maturing != 0 || a.Carried != 0 { // parked work, where there is any
 			out.Members = append(out.Members, a)
 		}

@@ -53,7 +53,7 @@ type amount struct{ Sats, BTC string }
 type pageMember struct {
 	Name                              string
 	Expected, Maturing, Carried, Paid amount
-	Unripe                            string // of Paid; "" for nothing
+	Outputs                           string // of Maturing; "" for nothing
 }
 
 type pageBlock struct {
@@ -112,8 +112,8 @@ func newPage(k *look, l *language) *page {
 			Name: l.member(m.Member, m.Index), Expected: l.amount(m.Expected), Maturing: l.amount(m.Maturing),
 			Carried: l.amount(m.Carried), Paid: l.amount(m.Paid),
 		})
-		if m.Unripe != 0 {
-			p.Members[i].Unripe = sats(m.Unripe)
+		if m.Outputs != 0 {
+			p.Members[i].Outputs = sats(m.Outputs)
 		}
 	}
 	for i := range min(len(k.Blocks.Blocks), pageBlocks) {

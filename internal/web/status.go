@@ -26,15 +26,16 @@ type Accounts struct {
 }
 
 // Account is one member in amounts that are never summed: what is expected
-// belongs to a block that is not found.
+// belongs to a block that is not found. What blocks of the chain credited is
+// Maturing, Carried and Paid, each sat in one of them.
 type Account struct {
 	Member   string `json:"member"`
 	Index    uint16 `json:"index"`
 	Expected int64  `json:"expected_sats"`
-	Maturing int64  `json:"maturing_sats"`
-	Carried  int64  `json:"carried_sats"`
-	Paid     int64  `json:"paid_sats"`
-	Unripe   int64  `json:"paid_immature_sats"` // of Paid: by blocks that are not mature, which may still be orphaned
+	Maturing int64  `json:"maturing_sats"`             // by blocks that may still be orphaned
+	Outputs  int64  `json:"maturing_in_coinbase_sats"` // of Maturing: already in an output of the member's, not spendable yet
+	Carried  int64  `json:"carried_sats"`              // earned by mature blocks, in no output yet
+	Paid     int64  `json:"paid_sats"`                 // can be spent
 }
 
 // Status is one look at the pool. Hashrates and difficulties are for display;

@@ -22,14 +22,14 @@ type language struct {
 
 // words are the page's texts. A test sees to it that none is empty.
 type words struct {
-	Title, Skip, Switch, At, Zone, Reload, Alerts                                                                   string
-	Pool, State, Network, Hashrate, Rigs, LastBlock, NoBlock, Template, Mining, Store, Slot, Treasury               string
-	Nodes, Node, Health, Height, Followed, NoNode                                                                   string
-	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember                                            string
-	AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                           string
-	Blocks, Hash, Confirmations, Value, Found, FoundBy, Newest                                                      string
-	Split, SplitOf, Credited, PaidHere, Fee, TreasuryOutput, Total, NoSplit, PaysNobody, Unripe, SplitNote, Receipt string
-	Halted, Failing, NotMining, Data                                                                                string
+	Title, Skip, Switch, At, Zone, Reload, Alerts                                                                    string
+	Pool, State, Network, Hashrate, Rigs, LastBlock, NoBlock, Template, Mining, Store, Slot, Treasury                string
+	Nodes, Node, Health, Height, Followed, NoNode                                                                    string
+	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember                                             string
+	AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                            string
+	Blocks, Hash, Confirmations, Value, Found, FoundBy, Newest                                                       string
+	Split, SplitOf, Credited, PaidHere, Fee, TreasuryOutput, Total, NoSplit, PaysNobody, Outputs, SplitNote, Receipt string
+	Halted, Failing, NotMining, Data                                                                                 string
 }
 
 // languages are the pages' languages, French first.
@@ -49,14 +49,14 @@ var french = &language{
 		Members: "Membres", Member: "Membre", Expected: "Estimé", Maturing: "En maturation", Carried: "Reporté", Paid: "Versé",
 		Parked: "Travail non attribué", NoMember: "Aucun membre.",
 		AboutExpected: "Estimation. Un versement n’a lieu que si la pool trouve un bloc.",
-		AboutMaturing: "Crédité par des blocs trouvés et pas encore versé. Ces blocs peuvent être écartés de la chaîne avant 100 confirmations.",
+		AboutMaturing: "Crédité par des blocs trouvés qui n’ont pas encore 100 confirmations" + nbsp + ": non dépensable, et perdu si son bloc est écarté de la chaîne. La part en coinbase est déjà une sortie à votre adresse.",
 		AboutCarried:  "Acquis mais pas encore versé, par exemple sous le seuil de versement.",
-		AboutPaid:     "Versé par la transaction coinbase de nos blocs ou par un lot. La part immature est dépensable après 100 confirmations, et perdue si son bloc est écarté. Les colonnes ne s’additionnent pas.",
+		AboutPaid:     "Versé par la transaction coinbase de nos blocs, 100 confirmations passées, ou par un lot" + nbsp + ": dépensable. Les colonnes ne s’additionnent pas.",
 		Blocks:        "Blocs", Hash: "Empreinte (hash)", Confirmations: "Confirmations", Value: "Récompense", Found: "Trouvé le", FoundBy: "Trouvé par",
 		Newest: "Les plus récents sont affichés" + nbsp + ":",
 		Split:  "Répartition des blocs", SplitOf: "Bloc", Credited: "Crédité", PaidHere: "Versé par ce bloc", Fee: "Frais communs",
 		TreasuryOutput: "Sortie vers la trésorerie", Total: "Total", NoSplit: "La répartition suit quand le bloc est dans la chaîne.",
-		PaysNobody: "Ce bloc n’est pas dans la chaîne" + nbsp + ": il ne verse rien.", Unripe: "dont immature" + nbsp + ":",
+		PaysNobody: "Ce bloc n’est pas dans la chaîne" + nbsp + ": il ne verse rien.", Outputs: "dont en coinbase" + nbsp + ":",
 		SplitNote: "Ce qui est crédité sans être versé est reporté" + nnbsp + "; un versement peut comprendre un report antérieur.",
 		Receipt:   "Reçu inscrit dans la coinbase" + nbsp + ":",
 		Halted:    "Versements suspendus, le minage continue. Motif" + nbsp + ":",
@@ -98,14 +98,14 @@ var english = &language{
 		Members: "Members", Member: "Member", Expected: "Expected", Maturing: "Maturing", Carried: "Carried", Paid: "Paid",
 		Parked: "Unclaimed work", NoMember: "No member.",
 		AboutExpected: "An estimate. It is paid only if the pool finds a block.",
-		AboutMaturing: "Credited by blocks that were found, and not paid yet. These blocks may still leave the chain before 100 confirmations.",
+		AboutMaturing: "Credited by blocks that do not have 100 confirmations yet: it cannot be spent, and is lost if its block leaves the chain. The part in a coinbase is an output to your address already.",
 		AboutCarried:  "Earned and not paid yet, for example while below the payout threshold.",
-		AboutPaid:     "Paid by the coinbase of our blocks or by a batch. The immature part can be spent after 100 confirmations, and is lost if its block is orphaned. The columns do not add up.",
+		AboutPaid:     "Paid by the coinbase of our blocks, 100 confirmations later, or by a batch: it can be spent. The columns do not add up.",
 		Blocks:        "Blocks", Hash: "Hash", Confirmations: "Confirmations", Value: "Reward", Found: "Found", FoundBy: "Found by",
 		Newest: "The newest are shown:",
 		Split:  "Split of the blocks", SplitOf: "Block", Credited: "Credited", PaidHere: "Paid by this block", Fee: "Common costs",
 		TreasuryOutput: "Output to the treasury", Total: "Total", NoSplit: "The split follows once the block is in the chain.",
-		PaysNobody: "This block is not in the chain: it pays nobody.", Unripe: "of which immature:",
+		PaysNobody: "This block is not in the chain: it pays nobody.", Outputs: "of which in a coinbase:",
 		SplitNote: "What is credited and not paid is carried; a payment may include what was carried before.",
 		Receipt:   "Receipt committed in the coinbase:",
 		Halted:    "Payouts are halted, mining goes on. Reason:",
