@@ -37,7 +37,7 @@ type Order struct {
 	// Drain says that the ledger head covers the template's parent. Without it
 	// nobody gets more than this block's own credit (decision 15).
 	Drain    bool
-	KeepFees bool // leave fees in the treasury, as the smallest classes must
+	KeepFees bool // leave fees in the treasury, as Class.KeepFees does
 	Carry    map[uint16]Carry
 	Members  map[uint16]Member
 	Treasury []byte // output script
@@ -134,7 +134,7 @@ func (r *Rules) Receipt(o *Order) (*Receipt, error) {
 // the treasury because it has no script or is not worth an output; or none where
 // they do not fit. Being a prefix, the payments name their accounts.
 func (r *Rules) payFees(o *Order, space *room) (fees []Payment) {
-	if o.KeepFees {
+	if o.KeepFees || o.Class.KeepFees {
 		return nil
 	}
 	with := *space
@@ -210,8 +210,17 @@ func (r *Rules) payMembers(o *Order, space room) ([]Payment, error) {
 		m = min(m, r.MaxOutputs)
 	}
 	// Who is chosen depends on how many are, and their sizes differ: the
-	// largest number that fits is looked for from above.
-	m = min(m, (space.limit-space.bytes)/(8+1+1))
+	// largest number that fits is looked for from above, beginning where even
+	// the smallest of them would not fit any more.
+	smallest := space.limit
+	for _, c := range claims {
+		size := 0
+		for _, l := range o.Members[c.Member].Legs {
+			size += outputSize(l.Script)
+		}
+		smallest = min(smallest, size)
+	}
+	m = min(m, (space.limit-space.bytes)/max(smallest, 1))
 	var chosen []Claim
 	for ; m > 0; m-- {
 		chosen = candidates.Choose(m)

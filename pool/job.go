@@ -17,7 +17,7 @@ type Job struct {
 	Payout   Payout
 	Class    Class
 	Tip      uint64 // generation of the chain tip; a job of an older one is stale
-	Counter  uint32 // unique within an epoch of an edge, never reused
+	Counter  uint32 // one for all classes of an issue; within an epoch of an edge never reused
 	Tag      string
 
 	coinb2 []byte // from behind extranonce2 to the lock time, shared by all works

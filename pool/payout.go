@@ -43,14 +43,3 @@ func (p *Payout) Sum() (int64, error) {
 	}
 	return sum, nil
 }
-
-// Class is a family of firmware by how large a coinbase it can hash.
-type Class struct {
-	ID   uint8
-	Name string
-	// MaxCoinbase is the limit of the coinbase without witness, in bytes.
-	MaxCoinbase int
-}
-
-// DefaultClass is for every agent that no table names: 500 bytes (decision 18).
-var DefaultClass = Class{ID: 1, Name: "default", MaxCoinbase: 500}

@@ -54,6 +54,8 @@ type Template struct {
 	Branches [][sha256d.Size]byte
 	// BlockTarget is WorkBits expanded: a hash at or below it is a candidate.
 	BlockTarget Target
+
+	weight int64 // of Txs, once NewTemplate summed it
 }
 
 // Errors of NewTemplate, wrapped with what was seen.
@@ -117,6 +119,7 @@ func NewTemplate(t *Template, nodeCommitment []byte) (*Template, error) {
 		return nil, fmt.Errorf("%d weight units: %w", weight, ErrTemplateWeight)
 	}
 
+	t.weight = weight
 	t.Commitment = witnessCommitment(t.Txs)
 	if nodeCommitment != nil && !bytes.Equal(nodeCommitment, t.Commitment) {
 		return nil, fmt.Errorf("node says %x, transactions give %x: %w", nodeCommitment, t.Commitment, ErrTemplateCommitment)
@@ -128,6 +131,9 @@ func NewTemplate(t *Template, nodeCommitment []byte) (*Template, error) {
 // Weight returns the weight of the template's transactions in weight units,
 // coinbase not counted.
 func (t *Template) Weight() int64 {
+	if t.weight > 0 {
+		return t.weight
+	}
 	var w int64
 	for i := range t.Txs {
 		w += t.Txs[i].Weight

@@ -58,7 +58,7 @@ func auditChain(ctx context.Context, path string) (*audit.Report, error) {
 	report, err := audit.Run(ctx, &audit.Config{
 		Journal: cfg.Journal.Dir, Slots: filepath.Join(cfg.DataDir, "slots"),
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
-		Members: roster{register.New(members)}.Members(), Classes: []pool.Class{pool.DefaultClass},
+		Members: roster{register.New(members)}.Members(), Classes: pool.Classes,
 		Chain: chain{nodes}, Address: addressOf(cfg.Network),
 	})
 	if err != nil || report.OK {

@@ -70,11 +70,10 @@ func script(t *rapid.T, n byte) []byte {
 }
 
 func newFakePool(t *rapid.T, dir string) *fakePool {
-	p := &fakePool{t: t, dir: dir, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1}
-	p.class = pool.Class{ID: 1, Name: "test", MaxCoinbase: rapid.IntRange(300, 900).Draw(t, "class")}
+	p := &fakePool{t: t, dir: dir, class: pool.DefaultClass, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1}
 	p.cfg = Config{
 		Journal: filepath.Join(dir, "journal"), Slots: filepath.Join(dir, "slots"), Treasury: script(t, 200), Chain: p,
-		Members: map[uint16]payout.Member{0: {ID: "parked"}}, Classes: []pool.Class{p.class},
+		Members: map[uint16]payout.Member{0: {ID: "parked"}}, Classes: slices.Clone(pool.Classes),
 		Rules: payout.Rules{
 			Version: payout.RuleUnitPPLNS, XMilli: rapid.SampledFrom([]uint64{300, 1000, 4000}).Draw(t, "window"), Scale: 1 << 32,
 			MinPayout: rapid.SampledFrom([]int64{0, 20_000, 8_000_000, 90_000_000}).Draw(t, "minimum"),
@@ -96,6 +95,9 @@ func newFakePool(t *rapid.T, dir string) *fakePool {
 			who.Legs = []payout.Leg{{Address: id, Script: script(t, byte(m)), BP: 10000}}
 		}
 		p.cfg.Members[uint16(m+1)] = who
+	}
+	for i := range p.cfg.Classes { // so small that there is a choice to make
+		p.cfg.Classes[i].MaxCoinbase = rapid.IntRange(300, 900).Draw(t, "bytes of class "+p.cfg.Classes[i].Name)
 	}
 	var err error
 	p.window, err = payout.NewWindow(&p.cfg.Rules)
@@ -155,7 +157,7 @@ func (p *fakePool) template() *pool.Template {
 
 // mine builds a block on the newest cut, and enters it.
 func (p *fakePool) mine(j *journal.Journal) {
-	tpl := p.template()
+	tpl, class := p.template(), rapid.SampledFrom(p.cfg.Classes).Draw(p.t, "class")
 	cut := uint32(len(p.slots))
 	weights, err := p.window.Weights(cut, func(n uint32) ([]payout.Record, error) { return p.slots[n-1], nil })
 	p.check(err)
@@ -164,7 +166,7 @@ func (p *fakePool) mine(j *journal.Journal) {
 	drain := rapid.Bool().Draw(p.t, "drain")
 	carry := p.ledger.Carry()
 	r, err := p.cfg.Rules.Receipt(&payout.Order{
-		Template: tpl, Class: p.class, ScriptSig: pool.MaxScriptSig, Split: split, Slot: cut, SlotHead: p.head,
+		Template: tpl, Class: class, ScriptSig: pool.MaxScriptSig, Split: split, Slot: cut, SlotHead: p.head,
 		LedgerHead: p.ledger.Head(), Drain: drain, Carry: carry, Members: p.cfg.Members, Treasury: p.cfg.Treasury,
 	})
 	p.check(err)
@@ -173,7 +175,7 @@ func (p *fakePool) mine(j *journal.Journal) {
 			p.paid++
 		}
 	}
-	sig := pool.ScriptSig{Height: tpl.Height, Commitment: r.Commitment(), Place: pool.Place{Slot: cut, Class: 1, Member: 1}}
+	sig := pool.ScriptSig{Height: tpl.Height, Commitment: r.Commitment(), Place: pool.Place{Slot: cut, Class: class.ID, Member: 1}}
 	tx := wire.NewMsgTx(2)
 	tx.AddTxIn(&wire.TxIn{SignatureScript: sig.Append(nil)})
 	for _, y := range r.Settlement {

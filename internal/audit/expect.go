@@ -82,11 +82,14 @@ func (w *walker) params() *verify.Params {
 
 // settle fills in the outputs: members by index, fees, treasury.
 func (w *walker) settle(e *expected, m *mined, prev string, drain bool) error {
-	limit, err := w.room(m)
+	class, limit, err := w.room(m)
 	if err != nil {
 		return err
 	}
-	fees := w.fees(e.receipt, limit)
+	var fees []payout.Payment
+	if !class.KeepFees {
+		fees = w.fees(e.receipt, limit)
+	}
 	var left int64
 	owed := map[string]int64{}
 	for _, c := range e.receipt.Credits {
@@ -184,19 +187,19 @@ func (w *walker) fees(r *payout.Receipt, limit int) []payout.Payment {
 	return out
 }
 
-// room returns the bytes that the class allows, or that the block's other
+// room returns m's class and the bytes that it allows, or that the block's other
 // transactions leave (decision 18).
-func (w *walker) room(m *mined) (int, error) {
+func (w *walker) room(m *mined) (pool.Class, int, error) {
 	i := slices.IndexFunc(w.cfg.Classes, func(c pool.Class) bool { return c.ID == m.script.Place.Class })
 	if i < 0 {
-		return 0, fmt.Errorf("class %d is unknown", m.script.Place.Class)
+		return pool.Class{}, 0, fmt.Errorf("class %d is unknown", m.script.Place.Class)
 	}
 	others := 0
 	for _, tx := range m.block.Transactions[1:] {
 		others += 3*tx.SerializeSizeStripped() + tx.SerializeSize()
 	}
 	// 332: header and count of transactions; 36: the coinbase's witness.
-	return min(w.cfg.Classes[i].MaxCoinbase, (4_000_000-others-332-36)/4), nil
+	return w.cfg.Classes[i], min(w.cfg.Classes[i].MaxCoinbase, (4_000_000-others-332-36)/4), nil
 }
 
 // size returns the bytes of a coinbase with outs, the treasury and the witness

@@ -1,13 +1,16 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cordee/internal/bitcoind"
 	"cordee/internal/config"
+	"cordee/pool"
 )
 
 // Bounds of what a healthy node shows.
@@ -115,22 +118,24 @@ func (r *Report) tip(o *Options, name string, x *bitcoind.Examination, best int3
 	}
 }
 
-// reserve compares what the node keeps free with the largest coinbase.
+// reserve compares what the node keeps free with the largest coinbase. Where
+// only the larger classes exceed it nothing is refused: on a full block their
+// coinbases hold fewer outputs, and the rest is owed.
 func (r *Report) reserve(o *Options, name string, x *bitcoind.Examination) {
-	largest := o.Classes[0]
-	for _, c := range o.Classes {
-		if c.MaxCoinbase > largest.MaxCoinbase {
-			largest = c
-		}
-	}
-	need := NeededWeight(largest.MaxCoinbase)
+	bySize := func(a, b pool.Class) int { return cmp.Compare(a.MaxCoinbase, b.MaxCoinbase) }
+	largest := slices.MaxFunc(o.Classes, bySize)
+	need, least := NeededWeight(largest.MaxCoinbase), NeededWeight(pool.DefaultClass.MaxCoinbase)
 	switch {
 	case x.Reserved == bitcoind.UnknownWeight:
 		r.add(name, Unknown, fmt.Sprintf("check that the node has -blockreservedweight=%d or more", need),
 			"the node does not tell; class %s needs %d", largest.Name, need)
+	case x.Reserved < least:
+		r.add(name, Fail, fmt.Sprintf("start the node with -blockreservedweight=%d: on a full block every coinbase is refused", need),
+			"%d, class %s needs %d (%d + 4 × %d bytes)", x.Reserved, pool.DefaultClass.Name, least, fixedWeight, pool.DefaultClass.MaxCoinbase)
 	case x.Reserved < need:
-		r.add(name, Fail, fmt.Sprintf("start the node with -blockreservedweight=%d: on a full block a coinbase of this class is refused", need),
-			"%d, class %s needs %d (%d + 4 × %d bytes)", x.Reserved, largest.Name, need, fixedWeight, largest.MaxCoinbase)
+		r.add(name, Warn, fmt.Sprintf("start the node with -blockreservedweight=%d if more members are to be paid directly; each unit is taken from the fees of full blocks", need),
+			"%d, class %s needs %d (%d + 4 × %d bytes): on a full block its coinbase is cut to %d bytes",
+			x.Reserved, largest.Name, need, fixedWeight, largest.MaxCoinbase, (x.Reserved-fixedWeight)/4)
 	default:
 		r.good(name, "%d, class %s needs %d", x.Reserved, largest.Name, need)
 	}

@@ -55,8 +55,8 @@ func TestNode(t *testing.T) {
 		{what: "unknown reserve", spoil: func(h *house) { h.reserve(`{}`) }, state: doctor.Unknown, name: "node n0: reserved weight", words: []string{"2368"}},
 		{what: "btcd", node: harness.FakeCoreConfig{Btcd: true}, state: doctor.Unknown, name: "node n0: reserved weight"},
 		{what: "a larger class", spoil: func(h *house) {
-			h.opts.Classes = []pool.Class{pool.DefaultClass, {ID: 2, Name: "large", MaxCoinbase: 6500}}
-		}, state: doctor.Fail, name: "node n0: reserved weight", words: []string{"8000", "large", "26368"}},
+			h.opts.Classes = []pool.Class{pool.DefaultClass, pool.TinyClass, pool.LargeClass}
+		}, state: doctor.Warn, name: "node n0: reserved weight", words: []string{"8000", "large", "26368", "1908 bytes"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
