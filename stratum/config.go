@@ -26,6 +26,14 @@ type Config struct {
 	// floor and at most the job's network difficulty, which wins.
 	StartDifficulty, MinDifficulty pool.Difficulty
 
+	// Firmware is the table of firmware classes at first; nil puts every rig in
+	// the default class. See SetFirmware.
+	Firmware *Firmware
+	// NewClass is called when a rig has a class that the newest set has no job
+	// of, so that one is published soon; nil leaves it to the next. It must not
+	// block and not call back.
+	NewClass func()
+
 	SharesPerMinute float64 // aimed at per connection; 0 is 10
 	MaxConns        int     // 0 is 20 000
 	Limits          Limits

@@ -13,7 +13,7 @@ const (
 )
 
 // memory keeps the difficulty a rig left with, so that a storm of reconnects
-// does not become a storm of shares.
+// does not become a storm of shares, and the class that it stepped down to.
 type memory struct {
 	mu   sync.Mutex
 	rigs map[string]remembered // by canonical worker name
@@ -22,9 +22,32 @@ type memory struct {
 type remembered struct {
 	difficulty pool.Difficulty
 	at         int64 // ms
+	// class is the one that a rig of agent stepped down to and had shares
+	// accepted in, 0 for none.
+	class uint8
+	agent string
 }
 
-func (m *memory) put(name string, d pool.Difficulty, now int64) {
+// remembered is what is worth remembering of a rig that leaves with d. A class
+// that it stepped down to, like a difficulty, only where shares proved it. s.mu
+// is held.
+func (s *session) remembered(d pool.Difficulty, now int64) remembered {
+	r := remembered{difficulty: d, at: now}
+	if s.fit.down() && s.fit.fits {
+		r.class, r.agent = s.fit.class.ID, s.agent
+	}
+	return r
+}
+
+// recall puts the class in force that this rig stepped down to last time. s.mu
+// is held.
+func (s *session) recall(r *remembered) {
+	if class, ok := pool.ClassByID(r.class); ok && r.agent == s.agent && class.MaxCoinbase < s.fit.class.MaxCoinbase {
+		s.enterClass(s.fit, class)
+	}
+}
+
+func (m *memory) put(name string, r remembered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.rigs == nil {
@@ -36,16 +59,16 @@ func (m *memory) put(name string, d pool.Difficulty, now int64) {
 			break
 		}
 	}
-	m.rigs[name] = remembered{d, now}
+	m.rigs[name] = r
 }
 
-// get returns the remembered difficulty, 0 for none or an old one.
-func (m *memory) get(name string, now int64) pool.Difficulty {
+// get returns what is remembered of a rig, nothing of one that left long ago.
+func (m *memory) get(name string, now int64) remembered {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.rigs[name]
 	if !ok || now-r.at > rememberMillis {
-		return 0
+		return remembered{}
 	}
-	return r.difficulty
+	return r
 }

@@ -145,18 +145,22 @@ type staged struct {
 }
 
 // issue appends the newest work to bufs and counts it as issued: before the
-// write, since the rig may answer before the write returns. Without work, or
-// without a variant left for this job, it appends nothing.
+// write, since the rig may answer before the write returns. Without work for its
+// class, or without a variant left for this job, it appends nothing.
 func (s *session) issue(bufs [][]byte) ([][]byte, staged) {
 	b := &s.box
 	p := s.srv.set.Load()
 	if p == nil {
 		return bufs, staged{} // Publish will ask again
 	}
+	s.classify()
+	sh := p.sheetFor(s.fit.class)
+	if sh == nil {
+		return bufs, staged{} // so will it once there is a job that this rig can hash
+	}
 	undo := staged{done: true, clean: b.wantClean, mask: b.wantMask, number: s.number}
 	b.want, b.wantClean, b.wantMask = false, false, false
 
-	sh := p.sheetFor(s.agent)
 	variant, ok := s.nextVariant(sh.job.Counter)
 	if !ok {
 		return bufs, staged{}

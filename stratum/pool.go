@@ -20,8 +20,8 @@ type Pool interface {
 	Submit(b *pool.Batch)
 }
 
-// JobSet is what is mined now: one job per firmware class, all on one
-// template and tip. Immutable once published.
+// JobSet is what is mined now: one job for each firmware class in use, all on
+// one template and tip. Immutable once published.
 type JobSet struct {
 	Jobs   []*pool.Job // the first is the default class
 	Clean  bool        // older jobs are of another tip: rigs must drop them

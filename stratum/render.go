@@ -17,6 +17,7 @@ const maxViews = 1 << 13
 // member and variant once for each.
 type sheet struct {
 	job     *pool.Job
+	size    int             // bytes of its coinbase, without witness
 	network pool.Difficulty // power of two at or below the job's network difficulty
 	tail    [2][]byte       // from coinb2 on; [1] says clean
 
@@ -42,9 +43,27 @@ type published struct {
 	sheets []*sheet
 }
 
-// sheetFor chooses the job for a rig by its agent. All rigs get the default
-// class until the table of firmware classes is there.
-func (p *published) sheetFor(_ string) *sheet { return p.sheets[0] }
+// own returns the job of class, nil where there is none.
+func (p *published) own(class pool.Class) *sheet {
+	for _, s := range p.sheets {
+		if s.job.Class.ID == class.ID {
+			return s
+		}
+	}
+	return nil
+}
+
+// sheetFor returns the job for rigs of class: their own, or the default's where
+// it is not larger than they can hash. Nil is none: they wait for their own.
+func (p *published) sheetFor(class pool.Class) *sheet {
+	if s := p.own(class); s != nil {
+		return s
+	}
+	if s := p.sheets[0]; s.size <= class.MaxCoinbase {
+		return s
+	}
+	return nil
+}
 
 func newSheet(j *pool.Job, scale pool.Scale) *sheet {
 	t := j.Template
@@ -66,7 +85,7 @@ func newSheet(j *pool.Job, scale pool.Scale) *sheet {
 	b = append(b, `","`...)
 	b = appendHex32(b, t.CurTime)
 	b = append(b, `",`...)
-	s := &sheet{job: j, views: make(map[viewKey]*view)}
+	s := &sheet{job: j, size: j.CoinbaseSize(), views: make(map[viewKey]*view)}
 	s.network = pool.NetworkDifficulty(t.BlockTarget, scale).PowerOfTwo()
 	s.tail[0] = append(slices.Clip(b), "false]}\n"...)
 	s.tail[1] = append(slices.Clip(b), "true]}\n"...)

@@ -24,10 +24,11 @@ const (
 	evBadLine
 	evClose
 	evReject
+	evStepDown
 	eventCount
 )
 
-var eventNames = [eventCount]string{"auth.ok", "auth.deny", "conn.bad_line", "conn.close", "share.reject"}
+var eventNames = [eventCount]string{"auth.ok", "auth.deny", "conn.bad_line", "conn.close", "share.reject", "rig.class_down"}
 
 // quiet bounds the lines of one event. The zero value is ready.
 type quiet struct {

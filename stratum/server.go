@@ -25,17 +25,19 @@ type Server struct {
 	scale pool.Scale
 	start time.Time // of the server's millisecond clock
 
-	set    atomic.Pointer[published]
-	tip    atomic.Uint64 // generation of the newest set
-	number atomic.Uint64 // job sets ever published
-	count  counters
-	closes closeRing
-	quiet  [eventCount]quiet
-	nonces nonces
-	memory memory
-	desks  sync.Pool
-	kick   chan struct{} // a newer set waits for the broadcaster
-	stop   chan struct{} // closed when drained
+	set      atomic.Pointer[published]
+	firmware atomic.Pointer[Firmware]
+	classes  [256]atomic.Int64 // rigs by class id
+	tip      atomic.Uint64     // generation of the newest set
+	number   atomic.Uint64     // job sets ever published
+	count    counters
+	closes   closeRing
+	quiet    [eventCount]quiet
+	nonces   nonces
+	memory   memory
+	desks    sync.Pool
+	kick     chan struct{} // a newer set waits for the broadcaster
+	stop     chan struct{} // closed when drained
 
 	sessions   sync.WaitGroup // every goroutine of a connection
 	background sync.WaitGroup
@@ -67,6 +69,7 @@ func NewServer(cfg Config) (*Server, error) {
 		stop:      make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),
 	}
+	s.firmware.Store(cfg.Firmware)
 	s.nonces.prefix = cfg.Prefix
 	s.nonces.rotated = s.now()
 	s.desks.New = func() any { return new(desk) }
@@ -206,9 +209,7 @@ func (s *Server) serve(sess *session) {
 	sess.mu.Lock()
 	sess.closeLocked(reason)
 	reason = sess.reason
-	if d := sess.toRemember(); d > 0 {
-		s.memory.put(sess.names[0].worker.Name, d, s.now())
-	}
+	sess.leave()
 	sess.mu.Unlock()
 
 	s.mu.Lock()
@@ -388,6 +389,7 @@ func (s *session) info(now int64) RigInfo {
 		r.Difficulty = last.difficulty
 		r.Hashrate = s.meter.hashrate(s.startMs, now, s.srv.scale)
 	}
+	s.fit.show(&r)
 	for i, n := range s.rejects {
 		if n > 0 {
 			r.Rejected[pool.Reject(i).Name()] = uint64(n)

@@ -54,10 +54,11 @@ type session struct {
 	box     outbox
 
 	agent      string
-	names      []name // written by the goroutine under mu
-	member     uint16 // of the first name; all others are of the same
-	mask       uint32 // negotiated, or the server's
-	asked      bool   // configure asked for version-rolling
+	fit        fitting // of the class of its firmware
+	names      []name  // written by the goroutine under mu
+	member     uint16  // of the first name; all others are of the same
+	mask       uint32  // negotiated, or the server's
+	asked      bool    // configure asked for version-rolling
 	floor      pool.Difficulty
 	wish       password        // what the first authorize asked for
 	suggestion pool.Difficulty // newest that was honoured
@@ -255,8 +256,11 @@ func (s *session) deliver() {
 // start makes the first work due. s.mu is held.
 func (s *session) start() {
 	now := s.srv.now()
-	d := s.srv.memory.get(s.names[0].worker.Name, now)
-	for _, next := range []pool.Difficulty{s.wish.start, s.suggestion, s.door.StartDifficulty} {
+	s.classify()
+	before := s.srv.memory.get(s.names[0].worker.Name, now)
+	s.recall(&before)
+	d := before.difficulty
+	for _, next := range []pool.Difficulty{s.wish.start, s.suggestion, s.agentStart(), s.door.StartDifficulty} {
 		if d == 0 {
 			d = next
 		}
@@ -273,7 +277,7 @@ func (s *session) start() {
 // clamp returns the power of two to send for d: at least the floor, at most
 // what the network asks, which wins.
 func (s *session) clamp(d, network pool.Difficulty) pool.Difficulty {
-	low := max(s.door.MinDifficulty, s.floor)
+	low := max(s.door.MinDifficulty, s.floor, s.agentFloor())
 	if p := low.PowerOfTwo(); p < low {
 		low = p << 1
 	}
@@ -294,7 +298,7 @@ func (s *session) retarget(d pool.Difficulty) {
 	if p == nil || !s.started {
 		return
 	}
-	if d = s.clamp(d, p.sheetFor(s.agent).network); d != s.vardiff.Current() {
+	if d = s.clamp(d, p.sheets[0].network); d != s.vardiff.Current() {
 		s.vardiff.Set(d, s.srv.now())
 		s.box.want = true
 		s.srv.count.retargets.Add(1)

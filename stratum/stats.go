@@ -22,6 +22,7 @@ type Stats struct {
 	Work        uint64            // sum of credits in units of Scale
 	Scale       pool.Scale
 	Retargets   uint64 // changes of a connection's difficulty
+	StepDowns   uint64 // rigs that got a smaller class since all their shares missed
 	SlowReaders uint64 // closed for not reading
 	Panics      uint64 // contained
 	AcceptFails uint64 // accept errors survived
@@ -40,6 +41,8 @@ type RigInfo struct {
 	Member     uint16
 	Agent      string
 	Remote     string
+	Class      string          // of its firmware; "" before its first work
+	ClassFrom  string          // the class that it stepped down from, "" for none
 	State      string          // fresh, subscribed, authorized or working
 	Difficulty pool.Difficulty // last sent, 0 for none
 	Hashrate   float64         // hashes a second over about 5 minutes, for display
@@ -53,7 +56,7 @@ const keepLatencies = 64
 
 // counters are the server's totals. Sessions add to them once per read.
 type counters struct {
-	opened, zeroCredit, work, retargets, slow, panics, acceptFails, in, out atomic.Uint64
+	opened, zeroCredit, work, retargets, stepDowns, slow, panics, acceptFails, in, out atomic.Uint64
 
 	closed   [closeCount]atomic.Uint64
 	messages [methodCount]atomic.Uint64
@@ -82,6 +85,7 @@ func (c *counters) snapshot() Stats {
 		ZeroCredit:  c.zeroCredit.Load(),
 		Work:        c.work.Load(),
 		Retargets:   c.retargets.Load(),
+		StepDowns:   c.stepDowns.Load(),
 		SlowReaders: c.slow.Load(),
 		Panics:      c.panics.Load(),
 		AcceptFails: c.acceptFails.Load(),

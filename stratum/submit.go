@@ -175,6 +175,9 @@ func (s *session) account(d *desk) {
 	defer s.mu.Unlock()
 	for i := range d.answers {
 		a := &d.answers[i]
+		if a.entry >= 0 {
+			s.measure(d.batch.Subs[a.entry].Work.Job, a.reject)
+		}
 		if a.reject != pool.Accepted {
 			s.countLocked(a.reject)
 			continue
