@@ -34,7 +34,7 @@ func TestSubmitDoesNotAllocate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			k := newKit(t, t.TempDir(), c.change)
 			defer k.journal.Close() // of no matter here
-			k.edge.canary.due.Store(false)
+			k.edge.canary.due[pool.DefaultClass.ID].Store(false)
 			if got := mallocs(shares(t, k)); got > c.most {
 				t.Errorf("1000 shares made %d allocations, want %d at most", got, c.most)
 			}

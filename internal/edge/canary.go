@@ -23,15 +23,17 @@ const (
 
 // canary proves to the node, before money depends on it, that what rigs hash
 // would be a valid block (decision 21): the shape of a new payout from a block
-// nobody mined, and every few minutes the very bytes of an accepted share.
-// Proposals skip proof of work. One is in flight at a time.
+// nobody mined, and every few minutes, of each class, the very bytes of an
+// accepted share. Proposals skip proof of work. One is in flight at a time.
 type canary struct {
 	e      *Edge
-	shapes chan *pool.Job // latest unproven shape
+	asked  chan struct{} // poked when a shape waits
 	shares chan proposal
-	due    atomic.Bool
+	due    [256]atomic.Bool // by class: a share of it is wanted
 
 	mu     sync.Mutex
+	shapes map[uint8]*pool.Job // latest unproven shape of each class
+	turn   uint8               // class whose shape was asked about last
 	proven map[[32]byte]bool
 	state  CanaryStatus
 }
@@ -43,6 +45,8 @@ type proposal struct {
 	tip    uint64
 }
 
+func (p *proposal) class() string { return p.sub.Work.Job.Class.Name }
+
 // CanaryStatus says how the last proposals went.
 type CanaryStatus struct {
 	Proven  uint64    `json:"proven"`           // proposals the node called valid
@@ -53,10 +57,12 @@ type CanaryStatus struct {
 
 func (c *canary) init(e *Edge) {
 	c.e = e
-	c.shapes = make(chan *pool.Job, 1)
+	c.asked = make(chan struct{}, 1)
 	c.shares = make(chan proposal, 1)
-	c.proven = map[[32]byte]bool{}
-	c.due.Store(true)
+	c.shapes, c.proven = map[uint8]*pool.Job{}, map[[32]byte]bool{}
+	for i := range c.due {
+		c.due[i].Store(true)
+	}
 }
 
 // knows reports whether the node called a block of this shape valid.
@@ -66,34 +72,46 @@ func (c *canary) knows(shape [32]byte) bool {
 	return c.proven[shape]
 }
 
-// shape queues job's shape for a proposal, unless it is proven.
+// shape queues job's shape for a proposal, unless it is proven. A newer one of
+// its class replaces one not yet looked at.
 func (c *canary) shape(job *pool.Job) {
 	if c.knows(shapeOf(job.Class, &job.Payout)) {
 		return
 	}
-	select {
-	case <-c.shapes: // a newer job replaces one not yet looked at
-	default:
-	}
-	select {
-	case c.shapes <- job:
-	default:
-	}
+	c.mu.Lock()
+	c.shapes[job.Class.ID] = job
+	c.mu.Unlock()
+	poke(c.asked)
 }
 
-// offer lends the canary an accepted share when one is due. It never blocks.
-func (c *canary) offer(b *pool.Batch) {
-	if !c.due.Load() {
-		return
+// next takes the shape of the class whose turn it is, nil for none. more says
+// that another waits behind it.
+func (c *canary) next() (job *pool.Job, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.shapes) == 0 {
+		return nil, false
 	}
+	for c.turn++; c.shapes[c.turn] == nil; c.turn++ { // goes round
+	}
+	job = c.shapes[c.turn]
+	delete(c.shapes, c.turn)
+	return job, len(c.shapes) > 0
+}
+
+// offer lends the canary an accepted share when one of its class is due. It
+// never blocks.
+func (c *canary) offer(b *pool.Batch) {
 	for i := range b.Verdicts {
 		if b.Verdicts[i].Reject != pool.Accepted {
 			continue
 		}
-		if c.due.CompareAndSwap(true, false) {
+		due := &c.due[b.Subs[i].Work.Job.Class.ID]
+		if due.Load() && due.CompareAndSwap(true, false) {
 			select {
 			case c.shares <- proposal{sub: b.Subs[i], header: b.Hashed[i].Header, tip: b.Subs[i].Work.Job.Tip}:
 			default: // the last one was not looked at yet
+				due.Store(true)
 			}
 		}
 		return
@@ -102,27 +120,42 @@ func (c *canary) offer(b *pool.Batch) {
 
 // run proposes what is due, one at a time, until ctx ends.
 func (c *canary) run(ctx context.Context) {
-	next := time.NewTimer(canaryEvery) // when a share is due again
-	defer next.Stop()
+	again := map[uint8]time.Time{} // when a share of a class is due again
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	better := false // a shape was proven, and rigs do not have it yet
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-next.C:
-			c.due.Store(true)
-		case p := <-c.shares:
-			if _, ruled := c.propose(ctx, &p, "share"); ruled {
-				next.Reset(canaryEvery)
-			} else {
-				next.Reset(canaryAgain)
+		case now := <-tick.C:
+			for class, at := range again {
+				if !now.Before(at) {
+					delete(again, class)
+					c.due[class].Store(true)
+				}
 			}
-		case job := <-c.shapes:
+		case p := <-c.shares:
+			wait := canaryAgain
+			if _, ruled := c.propose(ctx, &p, "share"); ruled {
+				wait = canaryEvery
+			}
+			again[p.sub.Work.Job.Class.ID] = time.Now().Add(wait)
+		case <-c.asked:
+			job, more := c.next()
+			if job == nil {
+				continue
+			}
 			p := madeUp(job)
 			if valid, _ := c.propose(ctx, &p, "shape"); valid {
 				c.prove(shapeOf(job.Class, &job.Payout))
-				if len(job.Payout.Outputs) > 1 {
-					c.e.jobs.publish() // it waited for this
-				}
+				better = better || len(job.Payout.Outputs) > 1
+			}
+			if more { // rigs get all that is proven at once, in one set
+				poke(c.asked)
+			} else if better {
+				better = false
+				c.e.jobs.publish() // it waited for this
 			}
 		}
 	}
@@ -183,11 +216,11 @@ func (c *canary) propose(ctx context.Context, p *proposal, kind string) (valid, 
 	}
 	c.mu.Unlock()
 	if reason != "" {
-		c.e.log.Error().Str("event", "canary.refused").Str("kind", kind).Str("reason", reason).Int32("height", t.Height).
+		c.e.log.Error().Str("event", "canary.refused").Str("kind", kind).Str("class", p.class()).Str("reason", reason).Int32("height", t.Height).
 			Msg("the node says that a block of what our rigs hash would be invalid: stop and look at it now")
 		return false, true
 	}
-	c.e.log.Info().Str("event", "canary.valid").Str("kind", kind).Int32("height", t.Height).Msg("the node calls our block valid")
+	c.e.log.Info().Str("event", "canary.valid").Str("kind", kind).Str("class", p.class()).Int32("height", t.Height).Msg("the node calls our block valid")
 	return true, true
 }
 

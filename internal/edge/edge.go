@@ -120,6 +120,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, now: cfg.Now, epoch: cfg.Recovery.Epoch, begun: cfg.Now(), born: time.Now()}
 	cfg.Stratum.Pool = e
+	cfg.Stratum.NewClass = func() { poke(e.jobs.wanted) }
 	server, err := stratum.NewServer(cfg.Stratum)
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)

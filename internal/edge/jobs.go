@@ -2,8 +2,6 @@ package edge
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -34,6 +32,7 @@ const (
 type publisher interface {
 	Publish(set stratum.JobSet)
 	Withdraw(reason stratum.CloseReason)
+	ClassesInUse() []pool.Class
 }
 
 // jobs turns templates into published jobs. Ages are measured on the machine's
@@ -53,17 +52,21 @@ type jobs struct {
 	live      bool      // a job is out, and not withdrawn
 	away      bool      // rigs were sent to their backup pool
 	liveTip   uint64    // of that job
+	tried     classSet  // classes that a job was made for then, or could not be
 	swept     int32     // height at which template files were last dropped, of sweep alone
 
 	// publishing lets one publication or withdrawal happen at a time. It is held
 	// across the journal's write; neither rigs nor mu wait for it.
 	publishing chan struct{}
 	tips       chan struct{} // poked at a new tip, for sweep
+	wanted     chan struct{} // poked when a rig's class has no job, for run
 	complaint  string        // last failure, so that retries do not repeat it
+	complaints [256]string   // likewise, of each class alone
 }
 
 func (j *jobs) init(e *Edge) {
-	j.e, j.out, j.publishing, j.tips = e, e.server, make(chan struct{}, 1), make(chan struct{}, 1)
+	j.e, j.out, j.publishing = e, e.server, make(chan struct{}, 1)
+	j.tips, j.wanted = make(chan struct{}, 1), make(chan struct{}, 1)
 	// Never reuse a counter: behind every one in the journal, and behind the
 	// clock where the journal is new. At less than one job a second the clock
 	// stays ahead of a lost journal, but for the gap that each kill adds.
@@ -110,11 +113,11 @@ func (j *jobs) publish() {
 	}
 }
 
-// issue builds a job for every class on the last template, writes it down, and
-// hands the set to the server. The journal's write comes before the first
-// rig's line. Clean is what changes the tip of what rigs have, not of what the
-// node said before: a job that failed must not hide a new tip. j.publishing is
-// held, so an older template never follows a newer one.
+// issue builds the jobs on the last template, writes them down, and hands the
+// set to the server. The journal's write comes before the first rig's line.
+// Clean is what changes the tip of what rigs have, not of what the node said
+// before: a job that failed must not hide a new tip. j.publishing is held, so an
+// older template never follows a newer one.
 func (j *jobs) issue() error {
 	start := time.Now()
 	j.mu.Lock()
@@ -127,65 +130,39 @@ func (j *jobs) issue() error {
 	if err != nil {
 		return fmt.Errorf("store template of height %d: %w", t.Height, err)
 	}
-	class := pool.DefaultClass
-	split, receipt, unproven, err := j.split(t, class)
+	drafts, tried, err := j.drafts(t, tip, counter)
 	if err != nil {
-		return fmt.Errorf("payout at height %d: %w", t.Height, err)
+		return err
 	}
-	split.Receipt = receipt
-	job, err := pool.NewJob(t, split, class, j.e.cfg.Tag, tip, counter)
-	if err != nil {
-		return fmt.Errorf("class %s at height %d: %w", class.Name, t.Height, err)
+	set := stratum.JobSet{Clean: clean, Signal: signal}
+	records := make([]journal.Record, 0, 2*len(drafts))
+	for _, d := range drafts {
+		set.Jobs = append(set.Jobs, d.job)
+		records = append(records, journal.Receipt{Bytes: d.receipt}, journal.JobRecord(d.job, id, payout.ReceiptID(d.receipt), 0))
 	}
-	ticket, err := j.e.cfg.Log.Append(journal.Receipt{Bytes: receipt}, journal.JobRecord(job, id, payout.ReceiptID(receipt), 0))
+	ticket, err := j.e.cfg.Log.Append(records...)
 	if err == nil {
 		err = ticket.WaitWritten()
 	}
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	j.out.Publish(stratum.JobSet{Jobs: []*pool.Job{job}, Clean: clean, Signal: signal})
-	j.prove(job, unproven)
+	j.out.Publish(set)
+	for _, d := range drafts {
+		j.prove(d)
+	}
 
 	j.mu.Lock()
-	j.published, j.live, j.away, j.liveTip = time.Now(), true, false, tip
+	j.published, j.live, j.away, j.liveTip, j.tried = time.Now(), true, false, tip, tried
 	if tip == j.tip {
 		j.signal = time.Time{}
 	}
 	j.mu.Unlock()
 	j.e.log.Info().Str("event", "job.new").Int32("height", t.Height).Stringer("prev", t.PrevHash).
 		Int("txs", len(t.Txs)).Int64("value_sats", t.Value).Bool("empty", t.Empty).Bool("clean", clean).
-		Str("node", t.Node).Uint32("counter", counter).Dur("took_ms", time.Since(start)).Msg("job published")
+		Str("node", t.Node).Uint32("counter", counter).Int("classes", len(set.Jobs)).
+		Dur("took_ms", time.Since(start)).Msg("job published")
 	return nil
-}
-
-// prove has the canary ask the node about the shape of job, or of the split that
-// waits for it: then by a job that no rig sees.
-func (j *jobs) prove(job *pool.Job, unproven *pool.Payout) {
-	if unproven != nil {
-		wanted, err := pool.NewJob(job.Template, *unproven, job.Class, job.Tag, job.Tip, job.Counter)
-		if err != nil {
-			j.e.log.Error().Str("event", "canary.refused").Str("kind", "shape").Err(err).Int32("height", job.Template.Height).
-				Msg("the split makes no job: its sats stay in the treasury")
-			return
-		}
-		job = wanted
-	}
-	j.e.canary.shape(job)
-}
-
-// split returns how t's value leaves for class, by decision 21: a split whose
-// shape (shapeOf) the node has not called valid is not mined. Until it is, the
-// same credits are, with every sat left in the treasury: one output, which needs
-// no proof. unproven is the split that waits, nil for none.
-func (j *jobs) split(t *pool.Template, class pool.Class) (split pool.Payout, receipt []byte, unproven *pool.Payout, err error) {
-	split, receipt, err = j.e.cfg.Payer.Payout(t, class)
-	if err != nil || len(split.Outputs) <= 1 || j.e.canary.knows(shapeOf(class, &split)) {
-		return split, receipt, nil, err
-	}
-	wanted := split
-	split, receipt, err = j.e.cfg.Payer.Kept(t, class)
-	return split, receipt, &wanted, err
 }
 
 // run keeps rigs fed between templates, and sends them away when there has
@@ -204,6 +181,10 @@ func (j *jobs) run(ctx context.Context) {
 			return
 		case <-tick.C:
 			j.look()
+		case <-j.wanted:
+			if j.missing() {
+				j.publish()
+			}
 		}
 	}
 }
@@ -284,18 +265,4 @@ func (j *jobs) current() (tip uint64, t *pool.Template, stood time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tip, j.last, time.Since(j.tipSince)
-}
-
-// shapeOf names the ordered scripts and class of a job: what must be proven
-// valid to the node once, whatever the amounts (decision 21).
-func shapeOf(class pool.Class, split *pool.Payout) [32]byte {
-	h := sha256.New()
-	h.Write([]byte{class.ID})
-	var n [4]byte
-	for _, o := range split.Outputs {
-		binary.BigEndian.PutUint32(n[:], uint32(len(o.Script)))
-		h.Write(n[:])
-		h.Write(o.Script)
-	}
-	return [32]byte(h.Sum(nil))
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,8 +110,9 @@ func (n *fakeNode) proposed() []seen {
 
 // board is the side of the server that jobs go out by, written down.
 type board struct {
-	mu   sync.Mutex
-	sets []posted
+	mu    sync.Mutex
+	sets  []posted
+	inUse []pool.Class
 }
 
 // posted is a Publish, or a Withdraw where set has no jobs.
@@ -129,6 +131,19 @@ func (b *board) add(p posted) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sets = append(b.sets, p)
+}
+
+func (b *board) ClassesInUse() []pool.Class {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.inUse)
+}
+
+// use says which classes rigs are in.
+func (b *board) use(classes ...pool.Class) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inUse = classes
 }
 
 func (b *board) all() []posted {
