@@ -42,13 +42,13 @@ func apportion(amount int64, parts []part, prev chainhash.Hash) error {
 		key       [32]byte
 	}
 	rests := make([]rest, len(parts))
-	left, big1 := amount, big.NewInt(amount)
+	left, big1, key := amount, big.NewInt(amount), tieKeys(prev)
 	for i := range parts {
 		q, r := new(big.Int), new(big.Int)
 		q.DivMod(r.Mul(big1, parts[i].weight), total, r)
 		parts[i].sats = q.Int64()
 		left -= parts[i].sats
-		rests[i] = rest{i, r, tieKey(prev, parts[i].id)}
+		rests[i] = rest{i, r, key(parts[i].id)}
 	}
 	if left < 0 || left >= int64(len(parts)) {
 		return fmt.Errorf("%d of %d sats are left over for %d: %w", left, amount, len(parts), ErrSplit)

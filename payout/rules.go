@@ -120,8 +120,13 @@ func portion(sats int64, bp int) int64 {
 	return int64(q)
 }
 
-// tieKey orders equals: the smaller key wins. The previous block's hash, known
-// when a job is built, rotates who that is.
-func tieKey(prev chainhash.Hash, id string) [32]byte {
-	return sha256.Sum256([]byte(prev.String() + ":" + id))
+// tieKeys returns what orders equals by their id: the smaller key wins. The
+// previous block's hash, known when a job is built, rotates who that is.
+func tieKeys(prev chainhash.Hash) func(id string) [32]byte {
+	text := append([]byte(prev.String()), ':')
+	n := len(text)
+	return func(id string) [32]byte {
+		text = append(text[:n], id...)
+		return sha256.Sum256(text)
+	}
 }

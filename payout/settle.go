@@ -40,9 +40,10 @@ type candidate struct {
 // broken by prev.
 func NewCandidates(prev chainhash.Hash, claims []Claim) *Candidates {
 	var all []candidate
+	key := tieKeys(prev)
 	for _, c := range claims {
 		if c.Owed > 0 && c.Owed >= c.Least {
-			all = append(all, candidate{c, tieKey(prev, c.ID)})
+			all = append(all, candidate{c, key(c.ID)})
 		}
 	}
 	mostOwed := func(a, b candidate) int {

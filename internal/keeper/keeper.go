@@ -99,9 +99,10 @@ type Keeper struct {
 	candidates map[chainhash.Hash]*candidate
 	receipts   map[receiptKey]known // by commitment, of jobs that may still be a block
 	lastSlot   uint32
-	tip        pool.Tip        // parent of the newest template
-	expected   *payout.Receipt // of the newest template, nil where it had no split
-	covered    pool.Tip        // the newest block all ancestors of which are decided
+	tip        pool.Tip // parent of the newest template
+	expected   expected
+	split      splitOf  // of the newest template, common to all classes
+	covered    pool.Tip // the newest block all ancestors of which are decided
 	status     shipStatus
 	trouble    map[string]string // named states that pass by themselves
 

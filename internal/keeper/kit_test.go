@@ -254,7 +254,12 @@ func (t *kit) template(prev chainhash.Hash, value int64) *pool.Template {
 // job asks for a receipt and journals it as the edge does.
 func (t *kit) job(prev chainhash.Hash, value int64, class pool.Class) (*pool.Job, *payout.Receipt) {
 	t.tb.Helper()
-	tpl := t.template(prev, value)
+	return t.jobOn(t.template(prev, value), class)
+}
+
+// jobOn is job on that template.
+func (t *kit) jobOn(tpl *pool.Template, class pool.Class) (*pool.Job, *payout.Receipt) {
+	t.tb.Helper()
 	p, b, err := t.k.Payout(tpl, class)
 	if err != nil {
 		t.tb.Fatal(err)
@@ -303,7 +308,7 @@ func (t *kit) mine(job *pool.Job, r *payout.Receipt) chainhash.Hash {
 	return hash
 }
 
-var largeClass = pool.Class{ID: 2, Name: "large", MaxCoinbase: 50_000}
+var largeClass = pool.Class{ID: 99, Name: "larger than any", MaxCoinbase: 50_000}
 
 // block mines a block of ours on the tip.
 func (t *kit) block(value int64, class pool.Class) (chainhash.Hash, *payout.Receipt) {

@@ -133,7 +133,7 @@ func (l *law) actions() map[string]func(*rapid.T) {
 		"close": func(*rapid.T) { kt.close() },
 		"block": func(r *rapid.T) {
 			kt.keepRec = rapid.Bool().Draw(r, "candidate has its receipt")
-			class := rapid.SampledFrom([]pool.Class{pool.DefaultClass, largeClass, {ID: 3, Name: "tiny", MaxCoinbase: 250}}).Draw(r, "class")
+			class := rapid.SampledFrom([]pool.Class{pool.DefaultClass, largeClass, pool.TinyClass, pool.MediumClass}).Draw(r, "class")
 			h, receipt := kt.block(rapid.Int64Range(0, 20_000).Draw(r, "value"), class)
 			l.ours[h] = receipt
 			l.judge(receipt)

@@ -36,9 +36,7 @@ func (k *Keeper) pay(t *pool.Template, class pool.Class, kept bool) (pool.Payout
 		k.log.Error().Str("event", "payout.failed").Int32("height", t.Height).Err(err).
 			Msg("this template's split cannot be computed: its whole value goes to the treasury, unallocated")
 	}
-	k.mu.Lock()
-	k.expected = r
-	k.mu.Unlock()
+	k.expect(t, class, r)
 	if err != nil || r == nil {
 		p, encoded, err := payout.Treasury{Script: k.cfg.Treasury}.Payout(t, class)
 		if err == nil {
@@ -61,7 +59,7 @@ func (k *Keeper) receipt(t *pool.Template, class pool.Class, c *cut, b *book, dr
 		return nil, nil
 	}
 	members := k.cfg.Members.Members()
-	split, err := k.cfg.Rules.Split(t.Value, t.PrevHash, c.weights, func(m uint16) string { return members[m].ID })
+	split, err := k.splitOf(t, c, members)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +73,52 @@ func (k *Keeper) receipt(t *pool.Template, class pool.Class, c *cut, b *book, dr
 		order.Members = withoutLegs(members)
 	}
 	return k.cfg.Rules.Receipt(&order)
+}
+
+// splitOf is a split by the template and the cut that it is of.
+type splitOf struct {
+	t     *pool.Template
+	c     *cut
+	split *payout.Split
+}
+
+// splitOf returns who earned what of t's value by cut c. It is common to all
+// classes (decision 13), so they do not each compute it.
+func (k *Keeper) splitOf(t *pool.Template, c *cut, members map[uint16]payout.Member) (*payout.Split, error) {
+	k.mu.Lock()
+	last := k.split
+	k.mu.Unlock()
+	if last.t == t && last.c == c {
+		return last.split, nil
+	}
+	split, err := k.cfg.Rules.Split(t.Value, t.PrevHash, c.weights, func(m uint16) string { return members[m].ID })
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	k.split = splitOf{t, c, split}
+	k.mu.Unlock()
+	return split, nil
+}
+
+// expected is what pages say would be credited and paid if a block were found
+// now: by the newest template's receipt for the largest class in use, by whose
+// rigs most is paid directly. receipt is nil where there is no split.
+type expected struct {
+	t       *pool.Template
+	class   pool.Class
+	receipt *payout.Receipt
+}
+
+// expect notes r, unless what is expected already is of the same template and
+// cut and of a larger class.
+func (k *Keeper) expect(t *pool.Template, class pool.Class, r *payout.Receipt) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := &k.expected; e.t == t && r != nil && e.receipt != nil && e.receipt.Slot == r.Slot && class.MaxCoinbase < e.class.MaxCoinbase {
+		return
+	}
+	k.expected = expected{t, class, r}
 }
 
 func withoutLegs(members map[uint16]payout.Member) map[uint16]payout.Member {

@@ -19,8 +19,11 @@ type Status struct {
 	Trouble     map[string]string // what fails now, by part: slots, chain, store, payout
 	Draining    bool              // jobs on the present tip may pay carry
 	Treasury    int64
-	Members     []MemberStatus // ascending by index
-	Blocks      []BlockStatus  // oldest first
+	// Class is the largest class that a job of the newest template was made for;
+	// MemberStatus.Direct is of it. Credits are common to all classes. "" is none.
+	Class   string
+	Members []MemberStatus // ascending by index
+	Blocks  []BlockStatus  // oldest first
 }
 
 // MemberStatus is one member in three amounts that are never summed: expected
@@ -29,6 +32,7 @@ type MemberStatus struct {
 	Member   uint16
 	ID       string
 	Expected int64 // credit of the newest template's value by the newest cut, if it were found
+	Direct   int64 // would be paid by that block's own coinbase, carry among it, if a rig of Status.Class found it
 	Maturing int64 // credited by blocks that may still be orphaned, less what they paid
 	Carried  int64 // mature and not paid yet
 	Reserved int64 // in a batch
@@ -71,11 +75,19 @@ func (k *Keeper) Status() Status {
 			rows[o.Member] = MemberStatus{Maturing: b.Immature, Carried: b.Mature, Reserved: b.Reserved, Paid: b.Paid}
 		}
 	}
-	if expected != nil {
-		for _, c := range expected.Credits {
+	if r := expected.receipt; r != nil {
+		s.Class = expected.class.Name
+		for _, c := range r.Credits {
 			row := rows[c.Member]
 			row.Expected = c.Sats
 			rows[c.Member] = row
+		}
+		for _, p := range r.Settlement {
+			if p.Kind == payout.ToMember {
+				row := rows[p.Member]
+				row.Direct += p.Sats
+				rows[p.Member] = row
+			}
 		}
 	}
 	for m, row := range rows {
