@@ -188,7 +188,11 @@ func rigsCommand() *cli.Command {
 					if !r.LastShare.IsZero() {
 						last = time.Since(r.LastShare).Round(time.Second).String() + " ago"
 					}
-					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, r.Agent))
+					class := r.Class
+					if r.ClassFrom != "" {
+						class += " (down from " + r.ClassFrom + ")"
+					}
+					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, class, r.Agent))
 				}
 				if len(rows) == 0 {
 					if member := c.Args().First(); member != "" {
@@ -199,7 +203,7 @@ func rigsCommand() *cli.Command {
 					return
 				}
 				slices.Sort(rows) // by name
-				table(w, "rig\thashrate\tdifficulty\tshares\trejects\tlast share\tagent", rows)
+				table(w, "rig\thashrate\tdifficulty\tshares\trejects\tlast share\tclass\tagent", rows)
 			})
 		},
 	}

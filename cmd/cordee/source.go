@@ -55,7 +55,7 @@ func (p *process) Rigs(member string) web.Rigs {
 			continue
 		}
 		out.Rigs = append(out.Rigs, web.Rig{
-			Name: r.Name, Agent: r.Agent, Remote: r.Remote, Hashrate: r.Hashrate,
+			Name: r.Name, Agent: r.Agent, Class: r.Class, ClassFrom: r.ClassFrom, Remote: r.Remote, Hashrate: r.Hashrate,
 			Difficulty: r.Difficulty.Text(p.cfg.Network.Scale), Accepted: r.Accepted, Rejects: r.Rejected,
 			LastShare: r.LastShare, Since: r.Connected,
 		})

@@ -34,15 +34,19 @@ var errNewSlot = errors.New("slots close faster than jobs are made")
 // other classes in use, smallest first. All are of one slot, so that members of
 // different classes can compare what they were told (decision 13). A class that
 // fails is left out, for its rigs mine the default's job; without that there is
-// none. tried names all that were looked at.
+// none. An empty template, which is there to be first and lives for seconds, has
+// none for the larger classes: theirs comes with the node's own. tried names all
+// that were looked at.
 func (j *jobs) drafts(t *pool.Template, tip uint64, counter uint32) (list []draft, tried classSet, err error) {
 	classes := j.out.ClassesInUse()
-	classes = slices.DeleteFunc(classes, func(c pool.Class) bool { return c.ID == pool.DefaultClass.ID })
-	slices.SortFunc(classes, func(a, b pool.Class) int { return cmp.Compare(a.MaxCoinbase, b.MaxCoinbase) })
 	for _, c := range classes {
 		tried.add(c.ID)
 	}
 	tried.add(pool.DefaultClass.ID)
+	classes = slices.DeleteFunc(classes, func(c pool.Class) bool {
+		return c.ID == pool.DefaultClass.ID || t.Empty && c.MaxCoinbase > pool.DefaultClass.MaxCoinbase
+	})
+	slices.SortFunc(classes, func(a, b pool.Class) int { return cmp.Compare(a.MaxCoinbase, b.MaxCoinbase) })
 	for range slotTries {
 		d, err := j.draft(t, pool.DefaultClass, tip, counter)
 		if err != nil {

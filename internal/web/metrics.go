@@ -91,6 +91,9 @@ var metrics = []metric{
 	counter("vardiff_changes_total", "Changes of a connection's difficulty.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Retargets))
 	}),
+	counter("class_stepdowns_total", "Rigs that got a smaller class of coinbase, since all their shares missed.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Stratum.StepDowns))
+	}),
 	counter("panics_total", "Panics contained in one connection.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Panics), "session")
 	}, "where"),

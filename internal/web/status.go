@@ -127,6 +127,8 @@ type Rigs struct {
 type Rig struct {
 	Name       string            `json:"name"`
 	Agent      string            `json:"agent"`
+	Class      string            `json:"class"`                // of its firmware: how large a coinbase it is sent
+	ClassFrom  string            `json:"class_from,omitempty"` // it stepped down from this one: all its shares missed
 	Remote     string            `json:"remote"`
 	Difficulty string            `json:"difficulty"` // as the rig was told
 	Hashrate   float64           `json:"hashrate"`
