@@ -90,6 +90,7 @@ type Ledger struct {
 	batches  map[[32]byte]*batch
 	halts    map[string]bool
 	touched  map[Owner][]touch // as they came
+	waits    map[Owner]wait    // of what is active in touched
 }
 
 // NewLedger returns the ledger before its first event.
@@ -97,7 +98,7 @@ func NewLedger() *Ledger {
 	return &Ledger{
 		balances: make(map[Owner]*Balance), totals: make(map[Purse]int64),
 		blocks: make(map[chainhash.Hash]*Block), batches: make(map[[32]byte]*batch),
-		halts: make(map[string]bool), touched: make(map[Owner][]touch),
+		halts: make(map[string]bool), touched: make(map[Owner][]touch), waits: make(map[Owner]wait),
 	}
 }
 
@@ -184,7 +185,7 @@ func (l *Ledger) Apply(e *Event) error {
 	}
 	for i, p := range postings {
 		if p.Purse.owned() && (i == 0 || !postings[i-1].Purse.owned() || postings[i-1].Owner != p.Owner) {
-			l.balances[p.Owner].Since = l.since(p.Owner)
+			l.balances[p.Owner].Since = l.wait(e.Kind, p.Owner).since
 		}
 	}
 	l.head = LedgerHead(l.head, encoded)
@@ -226,9 +227,46 @@ func (l *Ledger) post(p Posting) {
 	}
 }
 
-// since recomputes from what is active by height: the last payment, or the
+// wait is since when an owner waits, and what the walk over his active blocks
+// and batches needs to go on.
+type wait struct {
+	owed   int64
+	since  int32
+	height int32 // of the highest of them
+}
+
+// step goes on with what x does: a payment begins a new wait, and so does the
 // first credit after nothing was owed.
-func (l *Ledger) since(o Owner) int32 {
+func (w wait) step(x touch) wait {
+	w.height = x.height()
+	if x.paid > 0 || w.owed == 0 {
+		w.since = w.height
+	}
+	if w.owed += x.credit - x.paid; w.owed == 0 {
+		w.since = 0
+	}
+	return w
+}
+
+// wait brings the wait of o up to an event of that kind, which is entered. A
+// block on top of all others, as nearly every one is, takes one step; maturity
+// takes none.
+func (l *Ledger) wait(kind EventKind, o Owner) wait {
+	w, list := l.waits[o], l.touched[o]
+	switch {
+	case kind == BlockMatured:
+		return w
+	case kind == BlockFound && list[len(list)-1].height() >= w.height:
+		w = w.step(list[len(list)-1])
+	default:
+		w = l.rewait(o)
+	}
+	l.waits[o] = w
+	return w
+}
+
+// rewait recomputes from all that is active, by height.
+func (l *Ledger) rewait(o Owner) (w wait) {
 	steps := make([]touch, 0, len(l.touched[o]))
 	for _, x := range l.touched[o] {
 		if x.height() > 0 {
@@ -236,17 +274,10 @@ func (l *Ledger) since(o Owner) int32 {
 		}
 	}
 	slices.SortStableFunc(steps, func(a, b touch) int { return int(a.height()) - int(b.height()) })
-	var owed int64
-	var since int32
 	for _, s := range steps {
-		if s.paid > 0 || owed == 0 {
-			since = s.height()
-		}
-		if owed += s.credit - s.paid; owed == 0 {
-			since = 0
-		}
+		w = w.step(s)
 	}
-	return since
+	return w
 }
 
 // Check returns ErrLedger, wrapped with what is wrong, unless every law of ADR
@@ -296,8 +327,8 @@ func (l *Ledger) Check() error {
 		if b.Owed() < 0 || b.Reserved < 0 || b.Paid < 0 {
 			return fmt.Errorf("%s was paid more than it earned, %+v: %w", o, *b, ErrLedger)
 		}
-		if b.Since != l.since(o) {
-			return fmt.Errorf("%s waits since %d, its blocks say %d: %w", o, b.Since, l.since(o), ErrLedger)
+		if again := l.rewait(o); b.Since != again.since || l.waits[o] != again {
+			return fmt.Errorf("%s waits since %d, its blocks say %d: %w", o, b.Since, again.since, ErrLedger)
 		}
 		owed += b.Owed() + b.Reserved
 	}
