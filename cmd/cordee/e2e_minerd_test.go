@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"cordee/internal/sandbox"
+	"cordee/internal/web"
 	"cordee/pool"
 )
 
@@ -72,13 +74,14 @@ func needMinerd(t *testing.T) {
 	}
 }
 
-// TestMinerd: a miner that nobody here wrote finds blocks on regtest.
+// TestMinerd: a miner that nobody here wrote finds blocks on regtest, and its
+// member is paid for them.
 func TestMinerd(t *testing.T) {
 	needMinerd(t)
 	n := realNode(t)
 	// Some 2 to 5 million hashes a second: a block takes seconds.
 	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 8e6, hashesPerShare: 1e6})
-	minerdMines(t, n, p)
+	minerdMines(t, n, p, true)
 }
 
 // TestMinerdOnSignet: the same on a signet of one's own, whose blocks carry
@@ -95,12 +98,13 @@ func TestMinerdOnSignet(t *testing.T) {
 		nodes: []*sandbox.Node{n}, network: "signet", top: `signet_challenge = "51"`,
 		hashesPerShare: 1 << 22, // the smallest difficulty there is; a block has 4.8 million hashes
 	})
-	minerdMines(t, n, p)
+	minerdMines(t, n, p, false)
 }
 
 // minerdMines runs minerd until three blocks are on n's chain and checks what
-// both sides say.
-func minerdMines(t *testing.T, n *sandbox.Node, p *testPool) {
+// both sides say; where paid is set, until two of them pay members too, and what
+// they pay once they are mature. Elsewhere the first slot takes a minute.
+func minerdMines(t *testing.T, n *sandbox.Node, p *testPool, paid bool) {
 	t.Helper()
 	const want = 3
 	stop := startMinerd(t, p, "jura.dole.cpu")
@@ -117,6 +121,9 @@ func minerdMines(t *testing.T, n *sandbox.Node, p *testPool) {
 		}
 		return err
 	})
+	if paid {
+		p.paying(2, false)
+	}
 	rigs := p.status()
 	said := stop()
 	for _, b := range p.blocks() {
@@ -141,8 +148,76 @@ func minerdMines(t *testing.T, n *sandbox.Node, p *testPool) {
 		t.Errorf("minerd heard %d times true, and found %d blocks", accepted, want)
 	}
 	t.Logf("%s on %s: minerd heard %d times true; the pool counted %v", n.Kind, n.Chain, accepted, rigs.Shares)
+	if paid {
+		minerdIsPaid(t, n, p)
+	}
 	p.stop()
 	p.verify()
+}
+
+// minerdIsPaid lets the blocks mature and compares what jura was credited and
+// paid: by the pool, by the recomputation from the journal, and by the outputs of
+// the node's own blocks to jura's address. Nobody else has mined.
+func minerdIsPaid(t *testing.T, n *sandbox.Node, p *testPool) {
+	t.Helper()
+	generate(t, n, confirmations)
+	var a web.Accounts
+	eventually(t, 30*time.Second, "every block of ours is mature", func() error {
+		for _, b := range p.blocks() {
+			if b.Split == nil || b.Split.State != web.SplitMature && b.Split.State != web.SplitOrphaned {
+				return fmt.Errorf("block %d: %+v", b.Height, b.Split)
+			}
+		}
+		return p.ask("/accounts", &a)
+	})
+	network, err := pool.NetworkByName(n.Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := network.Script(demoAddress("jura"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var onChain int64
+	_, tip := tipOf(t, n)
+	for height := int32(1); height <= tip; height++ {
+		hash, err := hashAt(t.Context(), n, height)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, out := range rawBlock(t, n, hash).Transactions[0].TxOut {
+			if bytes.Equal(out.PkScript, script) {
+				onChain += out.Value
+			}
+		}
+	}
+	report := p.audit(p.config)
+	if !report.OK || report.Mature != len(report.Blocks) || len(report.Members) != 1 || report.Members[0].Member != "jura" {
+		t.Fatalf("audit: ok %t, %d of %d blocks mature, members %+v, %v", report.OK, report.Mature, len(report.Blocks), report.Members, report.Mismatches)
+	}
+	jura := report.Members[0]
+	if jura.Paid == 0 || jura.Paid != onChain || jura.Credited != jura.Paid+jura.Carried {
+		t.Errorf("jura's address holds %d sats on the chain, recomputed is %+v", onChain, jura)
+	}
+	i := slices.IndexFunc(a.Members, func(m web.Account) bool { return m.Member == "jura" })
+	if i < 0 || a.Members[i].Paid != jura.Paid || a.Members[i].Carried != jura.Carried || a.Members[i].Maturing != 0 || a.Members[i].Unripe != 0 {
+		t.Errorf("the pool says %+v, recomputed is %+v", a.Members, jura)
+	}
+	out, errOut, code := cordee(t, "payouts", "--json", "-c", p.config, "jura")
+	var payouts web.Payouts
+	if err := json.Unmarshal([]byte(lastLine(out)), &payouts); err != nil || code != 0 {
+		t.Fatalf("cordee payouts: exit %d, %v\n%s%s", code, err, out, errOut)
+	}
+	var listed int64
+	for _, x := range payouts.Payouts {
+		if x.State == web.SplitMature {
+			listed += x.Sats
+		}
+	}
+	if listed != onChain {
+		t.Errorf("cordee payouts lists %d sats, the chain has %d", listed, onChain)
+	}
+	t.Logf("%s: jura is credited %d sats, paid %d by the chain, carried %d", n.Kind, jura.Credited, onChain, jura.Carried)
 }
 
 // minerdAnswers reads what minerd printed of the protocol: how many submits
