@@ -143,6 +143,7 @@ type kit struct {
 	keepRec  bool // candidates carry their receipt
 	ended    bool
 	tolerate bool // damage in the journal
+	segment  int64
 }
 
 func newKit(tb testing.TB, members int, store payout.Store) *kit {
@@ -151,10 +152,17 @@ func newKit(tb testing.TB, members int, store payout.Store) *kit {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return newKitIn(tb, dir, 16384, members, store)
+}
+
+// newKitIn is newKit in a directory that it takes away at the end, with journal
+// segments of that many bytes.
+func newKitIn(tb testing.TB, dir string, segment int64, members int, store payout.Store) *kit {
+	tb.Helper()
 	if store == nil {
 		store = payout.NewMemory(func() int64 { return 0 })
 	}
-	t := &kit{tb: tb, chain: newChain(), keepRec: true}
+	t := &kit{tb: tb, chain: newChain(), keepRec: true, segment: segment}
 	t.cfg = Config{
 		Dir: dir, Journal: filepath.Join(dir, "journal"), Edge: 1, Store: store, Meta: harness.StoreMeta(1),
 		Rules: testRules, Treasury: treasury, Members: register(members), Chain: t.chain,
@@ -187,7 +195,7 @@ func scratch(tb testing.TB) string {
 
 func (t *kit) start() {
 	t.tb.Helper()
-	j, rec, err := journal.Open(journal.Config{Dir: t.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: 16384, TolerateDamage: t.tolerate})
+	j, rec, err := journal.Open(journal.Config{Dir: t.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: t.segment, TolerateDamage: t.tolerate})
 	if err != nil {
 		t.tb.Fatal(err)
 	}
