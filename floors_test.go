@@ -41,8 +41,10 @@ var floors = map[string]int{
 
 	"pool": 2,
 
-	"pool/sha256d":      1,
-	"internal/tomlfile": 1,
+	"pool/sha256d":       1,
+	"internal/certfile":  1,
+	"internal/tomlfile":  1,
+	"stratum/proxyproto": 1,
 }
 
 // harness may import anything, and only tests may import it.
