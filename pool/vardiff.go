@@ -83,15 +83,15 @@ func (v *Vardiff) Tick(now int64) Difficulty {
 
 func (v *Vardiff) look(now int64) Difficulty {
 	elapsed := now - v.since
-	if v.ramped && now-v.changed < minChangeGap {
-		return v.current
-	}
 	lambda := float64(elapsed) / float64(v.interval)
 	n := v.work / float64(v.current)
 	if n == 0 {
 		return v.current
 	}
 	ratio := n / max(lambda, 1e-9)
+	if v.ramped && now-v.changed < minChangeGap && ratio < settledChange {
+		return v.current // a rig that suggested far too little is not waited for
+	}
 	if (ratio > 2 || ratio < 0.5) && math.Abs(n-lambda) > 3*math.Sqrt(max(lambda, 1)) {
 		factor := min(max(ratio, 1.0/maxLower), maxRaise)
 		if factor < settledChange {
