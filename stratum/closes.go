@@ -20,6 +20,7 @@ const (
 	CloseHalfLine                 // an unfinished line became too old
 	CloseLate                     // not authorized in time
 	CloseDenied                   // too many refused names
+	CloseRejects                  // a thousand refused shares in a row
 	CloseIdle                     // no line for an hour
 	CloseSlowReader               // a full socket that took nothing for 10 s
 	CloseOutboxFull               // more waits for the rig than it may
@@ -42,6 +43,7 @@ var closeNames = [closeCount]string{
 	CloseHalfLine:     "half_line",
 	CloseLate:         "authorize_timeout",
 	CloseDenied:       "denied",
+	CloseRejects:      "rejects",
 	CloseIdle:         "idle",
 	CloseSlowReader:   "slow_reader",
 	CloseOutboxFull:   "outbox_full",

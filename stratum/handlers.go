@@ -1,6 +1,7 @@
 package stratum
 
 import (
+	"bytes"
 	"encoding/hex"
 	"net/url"
 	"strconv"
@@ -73,7 +74,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 	}
 	if !ok {
 		s.srv.say(evAuthDeny).Uint64("conn", s.id).
-			Str("name", clean([]byte(user), maxName)).Str("text", text).
+			Str("name", printable([]byte(user), maxName)).Str("text", text).
 			Str("remote", s.conn.Remote()).Msg("a rig's name was refused")
 		refuse(d, m, pool.Unauthorized.Code(), plainText(text))
 		return
@@ -81,7 +82,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 	s.mu.Lock()
 	if len(s.names) == 0 {
 		s.member = worker.Member
-		s.wish = parsePassword(pass, s.srv.scale)
+		s.wish = parsePassword(pass, s.srv.scale, s.door.SharesPerMinute)
 	}
 	s.names = append(s.names, name{raw: user, worker: worker})
 	s.state |= named
@@ -227,6 +228,16 @@ func (s *session) suggest(d pool.Difficulty) {
 // clean makes what a rig sent fit to be shown: at most limit bytes, printable,
 // and none of the characters that markup and terminals act on.
 func clean(b []byte, limit int) string {
+	return printable(bytes.Map(func(r rune) rune {
+		if strings.ContainsRune("<>&\"'`\\", r) {
+			return -1
+		}
+		return r
+	}, b), limit)
+}
+
+// printable is clean for the log, which escapes: markup and quotes stay.
+func printable(b []byte, limit int) string {
 	out := make([]byte, 0, min(len(b), limit))
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)

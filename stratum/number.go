@@ -131,15 +131,22 @@ func targetDifficulty(raw []byte, scale pool.Scale) (pool.Difficulty, bool) {
 // password is what the options of a password ask for; 0 is nothing.
 type password struct{ start, floor pool.Difficulty }
 
-// parsePassword reads d= (also sd=, diff=) and md= from a password: options are
-// separated by comma, semicolon or space, and what is not understood is
-// ignored, since most passwords are "x".
-func parsePassword(s string, scale pool.Scale) (p password) {
+// parsePassword reads d= (also sd=, diff=), md= and th= from a password: options
+// are separated by comma, semicolon or space, and what is not understood is
+// ignored, since most passwords are "x". d is where the rig starts, no limit; th
+// is its hashrate in TH/s, from which follows a start, where there is no d.
+func parsePassword(s string, scale pool.Scale, perMinute float64) (p password) {
 	if len(s) > maxPassword {
 		s = s[:maxPassword]
 	}
+	var declared pool.Difficulty
 	for o := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
 		key, value, _ := strings.Cut(o, "=")
+		if key == "th" {
+			th, _ := strconv.ParseFloat(value, 64)
+			declared, _ = pool.DifficultyFromFloat(th*1e12*60/perMinute/(1<<32), scale)
+			continue
+		}
 		d, ok := parseDifficulty(value, scale)
 		if !ok {
 			continue
@@ -150,6 +157,9 @@ func parsePassword(s string, scale pool.Scale) (p password) {
 		case "md":
 			p.floor = d
 		}
+	}
+	if p.start == 0 {
+		p.start = declared
 	}
 	return p
 }

@@ -102,8 +102,11 @@ func (s *session) pump(out []byte) bool {
 			s.closeLocked(writeReason(err))
 			break
 		}
-		if n > 0 && s.stalledSince.Load() != 0 {
-			s.stalledSince.Store(s.srv.now())
+		if n > 0 {
+			s.spoke = s.srv.now()
+			if s.stalledSince.Load() != 0 {
+				s.stalledSince.Store(s.spoke)
+			}
 		}
 		out = nil
 		if n == total {

@@ -25,10 +25,14 @@ const (
 	evClose
 	evReject
 	evStepDown
+	evResend
+	evThrottle
 	eventCount
 )
 
-var eventNames = [eventCount]string{"auth.ok", "auth.deny", "conn.bad_line", "conn.close", "share.reject", "rig.class_down"}
+var eventNames = [eventCount]string{
+	"auth.ok", "auth.deny", "conn.bad_line", "conn.close", "share.reject", "rig.class_down", "conn.resend", "conn.throttle",
+}
 
 // quiet bounds the lines of one event. The zero value is ready.
 type quiet struct {

@@ -170,9 +170,13 @@ func TestPassword(t *testing.T) {
 		"d=abc":                   {},
 		"d=-1":                    {},
 		"diff=2 md=1":             {start: 2 << 10, floor: 1 << 10},
+		"th=300":                  {start: 429153442},
+		"d=64,th=300":             {start: 64 << 10},
+		"th=0.00005":              {start: 71},
+		"th=nan th=-1 th= th=x":   {},
 		strings.Repeat("d", 1000): {},
 	} {
-		if got := parsePassword(text, pool.MainScale); got != want {
+		if got := parsePassword(text, pool.MainScale, 10); got != want {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}

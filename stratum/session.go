@@ -40,6 +40,8 @@ type session struct {
 	denied   int
 	end      CloseReason // close once the answers are out
 	rejected uint32      // for sampling the log
+	manners  manners
+	submits  int64 // of this read
 
 	halfSince    atomic.Int64 // ms, start of the unfinished line; 0 for none
 	lastLine     atomic.Int64 // ms
@@ -71,6 +73,7 @@ type session struct {
 	nextTick int64
 	meter    meter
 	startMs  int64 // of the first work
+	spoke    int64 // ms, of the last bytes to the rig
 	accepted uint64
 	rejects  [notedRejects]uint32
 	lastTime time.Time // of the last accepted share
@@ -152,6 +155,7 @@ func (s *session) run() (reason CloseReason) {
 		s.take(n)
 		s.deliver()
 		s.giveBack()
+		s.breathe()
 		if s.end != CloseNone {
 			return s.end
 		}
@@ -214,18 +218,20 @@ func (s *session) line(d *desk, line []byte) {
 	m := &d.msg
 	if !parseLine(line, m) || m.badID {
 		s.srv.say(evBadLine).Uint64("conn", s.id).
-			Str("start", clean(line, 80)).Send()
+			Str("start", printable(line, 80)).Send()
 		s.end = CloseBadLine
 		return
 	}
 	k := methodOf(m)
 	s.srv.count.messages[k].Add(1)
-	if k != mSubmit {
+	if k == mSubmit {
+		s.submits++
+	} else {
 		s.rule(d) // answers keep the order of the requests
 	}
 	if r := law[k].refuse[s.state]; r != pool.Accepted {
 		if k == mSubmit {
-			s.count(r)
+			s.count(d, r)
 		}
 		if m.id != nil {
 			d.out = appendReject(d.out, m.id, r)
@@ -346,6 +352,9 @@ func (s *session) look(now int64) {
 		s.closeLocked(CloseHalfLine)
 	case over(s.lastLine.Load(), l.Idle):
 		s.closeLocked(CloseIdle)
+	case s.started && now-s.spoke >= quietMillis:
+		s.box.want = true
+		s.flush(nil)
 	case s.started && now >= s.nextTick:
 		s.nextTick = now + tickMillis
 		if d := s.vardiff.Tick(now); d != s.vardiff.Current() {

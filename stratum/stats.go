@@ -23,6 +23,8 @@ type Stats struct {
 	Scale       pool.Scale
 	Retargets   uint64 // changes of a connection's difficulty
 	StepDowns   uint64 // rigs that got a smaller class since all their shares missed
+	Resends     uint64 // work sent again after a row of refused shares
+	Throttled   uint64 // reads put off, for more shares than are validated
 	SlowReaders uint64 // closed for not reading
 	Panics      uint64 // contained
 	AcceptFails uint64 // accept errors survived
@@ -56,7 +58,7 @@ const keepLatencies = 64
 
 // counters are the server's totals. Sessions add to them once per read.
 type counters struct {
-	opened, zeroCredit, work, retargets, stepDowns, slow, panics, acceptFails, in, out atomic.Uint64
+	opened, zeroCredit, work, retargets, stepDowns, resends, throttled, slow, panics, acceptFails, in, out atomic.Uint64
 
 	closed   [closeCount]atomic.Uint64
 	messages [methodCount]atomic.Uint64
@@ -86,6 +88,8 @@ func (c *counters) snapshot() Stats {
 		Work:        c.work.Load(),
 		Retargets:   c.retargets.Load(),
 		StepDowns:   c.stepDowns.Load(),
+		Resends:     c.resends.Load(),
+		Throttled:   c.throttled.Load(),
 		SlowReaders: c.slow.Load(),
 		Panics:      c.panics.Load(),
 		AcceptFails: c.acceptFails.Load(),

@@ -173,11 +173,13 @@ func (s *session) account(d *desk) {
 	now := s.srv.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() { s.ladder(d, d.answers[len(d.answers)-1].reject, now) }()
 	for i := range d.answers {
 		a := &d.answers[i]
 		if a.entry >= 0 {
 			s.measure(d.batch.Subs[a.entry].Work.Job, a.reject)
 		}
+		s.manners.verdict(a.reject, now)
 		if a.reject != pool.Accepted {
 			s.countLocked(a.reject)
 			continue
@@ -203,11 +205,14 @@ func (s *session) account(d *desk) {
 	}
 }
 
-// count notes a refused submit.
-func (s *session) count(r pool.Reject) {
+// count notes a submit that was refused for the state of the connection.
+func (s *session) count(d *desk, r pool.Reject) {
+	now := s.srv.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.countLocked(r)
+	s.manners.verdict(r, now)
+	s.ladder(d, r, now)
 }
 
 func (s *session) countLocked(r pool.Reject) {

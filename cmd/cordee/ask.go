@@ -158,13 +158,13 @@ func counts(m map[string]uint64) string {
 func printCloses(w io.Writer, closes web.Closes) {
 	rows := make([]string, 0, len(closes.Closes))
 	for _, x := range closes.Closes {
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", clock(x.At), x.Reason, x.Remote, x.Name, x.Agent))
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", clock(x.At), x.Reason, time.Duration(x.Age*1e9).Round(time.Second), x.Shares, x.Remote, x.Name, x.Agent))
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "no connection was closed since the start")
 		return
 	}
-	table(w, "closed\treason\tfrom\tname\tagent", rows)
+	table(w, "closed\treason\tafter\tshares\tfrom\tname\tagent", rows)
 }
 
 func rigsCommand() *cli.Command {

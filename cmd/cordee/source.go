@@ -67,7 +67,10 @@ func (p *process) Rigs(member string) web.Rigs {
 func (p *process) Closes() web.Closes {
 	out := web.Closes{Closes: []web.Close{}}
 	for _, c := range p.edge.Server().Closes() {
-		out.Closes = append(out.Closes, web.Close{At: c.Time, Reason: c.Reason.String(), Remote: c.Remote, Name: c.Name, Agent: c.Agent})
+		out.Closes = append(out.Closes, web.Close{
+			At: c.Time, Reason: c.Reason.String(), Remote: c.Remote, Name: c.Name, Agent: c.Agent,
+			Age: c.Duration.Seconds(), Shares: c.Shares,
+		})
 	}
 	return out
 }

@@ -94,6 +94,12 @@ var metrics = []metric{
 	counter("class_stepdowns_total", "Rigs that got a smaller class of coinbase, since all their shares missed.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.StepDowns))
 	}),
+	counter("stratum_resends_total", "Work sent again after a row of refused shares.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Stratum.Resends))
+	}),
+	counter("stratum_throttled_total", "Reads put off because a connection sent more shares than are validated for it.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Stratum.Throttled))
+	}),
 	counter("panics_total", "Panics contained in one connection.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Panics), "session")
 	}, "where"),

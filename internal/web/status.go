@@ -169,4 +169,6 @@ type Close struct {
 	Remote string    `json:"remote"`
 	Name   string    `json:"name"`
 	Agent  string    `json:"agent"`
+	Age    float64   `json:"age_seconds"`     // how long it lasted
+	Shares uint64    `json:"shares_accepted"` // answered true
 }

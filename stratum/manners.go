@@ -1,0 +1,111 @@
+package stratum
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"cordee/pool"
+)
+
+// Bounds of what one connection may ask of the pool. None is of an address or
+// of a name: a farm stands behind one address, and anyone may say a name.
+const (
+	validationMillis = 2    // one share validated in so long, on average: 500 a second,
+	validationBurst  = 4096 // and as many at once: a rig of 1 PH/s at difficulty 4096 sends 57 a second
+	pauseMillis      = 100  // how long a pause goes on before it looks whether the connection ended
+
+	resendAfter  = 100    // refused shares in a row, then the rig gets its work again;
+	resendFew    = 10     // or as few as these, where it goes on
+	resendMillis = 60_000 // for so long
+	dropAfter    = 1000   // in a row, then the connection ends
+	quietMillis  = 50_000 // without a line to a rig, then it gets its work again: cgminer leaves at 90 s
+)
+
+// manners is what one connection did lately. It belongs to the session's
+// goroutine.
+type manners struct {
+	due     int64  // ms: when all validations so far would have been due
+	refused uint32 // shares in a row, since the last one that was answered true
+	since   int64  // ms, of the first of them or of the last resend
+	resent  bool   // within this row
+}
+
+// pause counts n validations at now and returns how long to read nothing, in
+// ms. Whoever sends more than is validated fills its own socket: no share is
+// lost, none is refused, and nobody else waits.
+func (m *manners) pause(n, now int64) int64 {
+	m.due = max(m.due, now) + n*validationMillis
+	return max(m.due-now-validationBurst*validationMillis, 0)
+}
+
+// verdict counts an answer to a submit. Refusals that are ours do not count.
+func (m *manners) verdict(r pool.Reject, now int64) {
+	switch r {
+	case pool.Accepted:
+		m.refused, m.resent = 0, false
+	case pool.NotDurable, pool.Draining:
+	default:
+		if m.refused == 0 {
+			m.since = now
+		}
+		m.refused++
+	}
+}
+
+// step says what the row of refused shares calls for: work again, since firmware
+// may be stuck on an old job, and in the end a close.
+func (m *manners) step(now int64) (resend, drop bool) {
+	if m.refused >= dropAfter {
+		return false, true
+	}
+	resend = m.refused >= resendAfter && !m.resent || m.refused >= resendFew && now-m.since >= resendMillis
+	if resend {
+		m.resent, m.since = true, now
+	}
+	return resend, false
+}
+
+// ladder acts on a row of refused shares. s.mu is held.
+func (s *session) ladder(d *desk, last pool.Reject, now int64) {
+	resend, drop := s.manners.step(now)
+	if drop {
+		s.end = CloseRejects
+	}
+	if !resend || !s.started {
+		return
+	}
+	s.box.want, s.box.wantClean = true, true
+	s.srv.count.resends.Add(1)
+	s.srv.say(evResend).Uint64("conn", s.id).Uint32("refused", s.manners.refused).
+		Str("reason", last.Name()).Msg("shares in a row were refused; the rig got its work again")
+	if strings.HasPrefix(s.agent, "cgminer/") { // others may take it for an answer (spec/stratum 2.10)
+		d.out = append(d.out, `{"id":null,"method":"client.show_message","params":["`...)
+		d.out = strconv.AppendUint(d.out, uint64(s.manners.refused), 10)
+		d.out = append(d.out, " shares in a row were refused: "+last.Text()+"\"]}\n"...)
+	}
+}
+
+// breathe waits where the connection sent more shares than are validated for
+// it. It holds no buffer and no lock.
+func (s *session) breathe() {
+	n := s.submits
+	s.submits = 0
+	left := s.manners.pause(n, s.srv.now())
+	if left == 0 {
+		return
+	}
+	s.srv.count.throttled.Add(1)
+	s.srv.say(evThrottle).Uint64("conn", s.id).Int64("pause_ms", left).
+		Msg("a rig sends more shares than are validated for it; it is read more slowly")
+	for left > 0 && !s.isClosed() {
+		time.Sleep(time.Duration(min(left, pauseMillis)) * time.Millisecond)
+		left -= pauseMillis
+	}
+}
+
+func (s *session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason != CloseNone
+}
