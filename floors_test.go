@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"internal/redisstore": 4,
 	"internal/register":   4,
 	"internal/config":     4,
+	"internal/firmware":   4,
 	"internal/fleet":      4,
 	"internal/sandbox":    4,
 

@@ -42,6 +42,9 @@ func (b *builder) general() {
 	b.c.DataDir = b.name("data_dir", b.raw.DataDir)
 	b.c.MembersPath = b.name("members", b.raw.Members)
 	b.c.SlotKeyPath = b.name("slot_key", b.raw.SlotKey)
+	if b.Has("firmware") {
+		b.c.FirmwarePath = b.name("firmware", b.raw.Firmware)
+	}
 
 	b.c.Tag = b.raw.Tag
 	if len(b.c.Tag) > pool.MaxTag {

@@ -26,8 +26,9 @@ type Config struct {
 	Web       Web
 	Payout    Payout
 
-	MembersPath string // members.toml, for the register
-	SlotKeyPath string // key that signs slots, see ReadSlotKey
+	MembersPath  string // members.toml, for the register
+	FirmwarePath string // more rows for the table of firmware; "" for none
+	SlotKeyPath  string // key that signs slots, see ReadSlotKey
 
 	// WorkBits is the compact target that work is measured against on regtest
 	// with regtest_difficulty (decision 3); 0 means the header's own nBits.

@@ -70,6 +70,7 @@ func TestLoadEveryKey(t *testing.T) {
 data_dir = "/srv/cordee"
 tag = "/x/"
 members = "/etc/m.toml"
+firmware = "f.toml"
 slot_key = "k"
 store = "memory"
 [edge]
@@ -141,7 +142,7 @@ fees = [
 				{Account: "energy", BP: 1, Address: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", Script: energy},
 			},
 		},
-		MembersPath: "/etc/m.toml",
+		MembersPath: "/etc/m.toml", FirmwarePath: filepath.Join(dir, "f.toml"),
 		SlotKeyPath: filepath.Join(dir, "k"),
 	}
 	if config.Differ(c, &want) {

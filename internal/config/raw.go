@@ -14,6 +14,7 @@ type rawConfig struct {
 	DataDir           string   `toml:"data_dir"`
 	Tag               string   `toml:"tag"`
 	Members           string   `toml:"members"`
+	Firmware          string   `toml:"firmware"`
 	SlotKey           string   `toml:"slot_key"`
 	Store             string   `toml:"store"`
 	RegtestDifficulty *float64 `toml:"regtest_difficulty"`
