@@ -82,8 +82,8 @@ var ErrNoPool = errors.New("no pool is running with this data directory")
 type Options struct {
 	Config string // path of cordee.toml
 	Deep   bool   // read the whole journal, not only its end
-	// Classes are the firmware classes that jobs are made for; nil is
-	// pool.DefaultClass alone. The largest one needs the most reserved weight.
+	// Classes are the firmware classes that jobs are made for; nil is those that
+	// the table of firmware allows. The largest one needs the most reserved weight.
 	Classes []pool.Class
 
 	Ask       func(ctx context.Context, dataDir string) (Pool, error)
@@ -93,9 +93,6 @@ type Options struct {
 }
 
 func (o *Options) fill() {
-	if o.Classes == nil {
-		o.Classes = []pool.Class{pool.DefaultClass}
-	}
 	if o.Disk == nil {
 		o.Disk = diskOf
 	}
@@ -120,6 +117,7 @@ func Run(ctx context.Context, o Options) Report {
 	} else {
 		r.good("configuration", "%s: network %s, edge %d", o.Config, cfg.Network.Name, cfg.Edge.ID)
 		r.members(cfg)
+		r.firmware(&o, cfg)
 		r.files(&o, cfg)
 		running := r.running(ctx, &o, cfg)
 		r.journal(&o, cfg, running)

@@ -63,6 +63,7 @@ func newHouse(t *testing.T, network string, nodes ...harness.FakeCoreConfig) *ho
 	}
 	h.write("cordee.toml", head+"\n"+tables.String()+"[[listener]]"+tail)
 	h.opts = doctor.Options{
+		Classes:   []pool.Class{pool.DefaultClass},
 		Config:    filepath.Join(h.dir, "cordee.toml"),
 		Disk:      func(string) (uint64, uint64, error) { return 50e9, 100e9, nil },
 		OpenFiles: func() (uint64, error) { return 65536, nil },

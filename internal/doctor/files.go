@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordee/internal/config"
+	"cordee/internal/firmware"
 	"cordee/internal/journal"
 	"cordee/internal/register"
 )
@@ -24,6 +25,19 @@ func (r *Report) members(cfg *config.Config) {
 		r.add("members", Warn, "add a [[member]]: until then every rig is refused or parked", "%s has none", cfg.MembersPath)
 	} else {
 		r.good("members", "%s: %d", cfg.MembersPath, n)
+	}
+}
+
+// firmware looks at the table of firmware, for o.Classes too.
+func (r *Report) firmware(o *Options, cfg *config.Config) {
+	table, err := firmware.Load(cfg.FirmwarePath, cfg.Network)
+	if err != nil {
+		r.problems("firmware", err)
+	} else {
+		r.good("firmware", "%d rows", len(table.Rows()))
+	}
+	if o.Classes == nil {
+		o.Classes = firmware.Classes(table)
 	}
 }
 
