@@ -68,6 +68,12 @@ type rawShare struct {
 // dialRig connects, subscribes and authorizes user, and waits for work.
 func (p *testPool) dialRig(user string) *rawRig {
 	p.t.Helper()
+	return p.dialAgent(user, "raw/1")
+}
+
+// dialAgent is dialRig for a rig of that firmware.
+func (p *testPool) dialAgent(user, agent string) *rawRig {
+	p.t.Helper()
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(p.t.Context(), "tcp", p.stratum)
 	if err != nil {
 		p.t.Fatal(err)
@@ -77,7 +83,7 @@ func (p *testPool) dialRig(user string) *rawRig {
 	go r.read()
 	var sub []json.RawMessage
 	var en1 string
-	a := r.call("mining.subscribe", "raw/1")
+	a := r.call("mining.subscribe", agent)
 	if err := json.Unmarshal(a.Result, &sub); err != nil || len(sub) < 3 ||
 		errors.Join(json.Unmarshal(sub[1], &en1), json.Unmarshal(sub[2], &r.en2size)) != nil {
 		p.t.Fatalf("subscribe: %s, code %d %s", a.Result, a.Code, a.Text)

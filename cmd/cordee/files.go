@@ -63,7 +63,7 @@ type configReport struct {
 func checkConfigCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "check-config",
-		Usage:  "read cordee.toml and members.toml as serve would, and say what is wrong with file and line",
+		Usage:  "read cordee.toml and the files it names as serve would, and say what is wrong with file and line",
 		Flags:  []cli.Flag{configFlag, jsonFlag},
 		Before: noArgs,
 		Action: func(c *cli.Context) error {
@@ -100,8 +100,10 @@ func checkConfig(path string) (configReport, error) {
 	report.Network = cfg.Network.Name
 	members, err := register.Load(cfg.MembersPath, cfg.Network)
 	if err != nil {
-		return report, errors.Join(membersAdvice(cfg, err), cfg.Check())
+		_, ferr := loadFirmware(cfg)
+		return report, errors.Join(membersAdvice(cfg, err), ferr, cfg.Check())
 	}
 	report.Members = len(register.New(members).Members())
-	return report, cfg.Check()
+	_, err = loadFirmware(cfg)
+	return report, errors.Join(err, cfg.Check())
 }

@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
 			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), payoutsCommand(), journalCommand(),
-			memberCommand(), auditCommand(), versionCommand(),
+			memberCommand(), firmwareCommand(), auditCommand(), versionCommand(),
 		},
 		Metadata: map[string]any{},
 	}

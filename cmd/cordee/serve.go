@@ -30,7 +30,7 @@ import (
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
-		Usage: "run the pool until SIGTERM; SIGHUP reloads the members' file",
+		Usage: "run the pool until SIGTERM; SIGHUP reloads members and firmware",
 		Flags: []cli.Flag{
 			configFlag,
 			&cli.StringFlag{Name: "log", Value: "auto", Usage: "`FORM` of the log on stderr: json, console, or auto (console on a terminal)"},
@@ -155,6 +155,10 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		return nil, membersAdvice(cfg, err)
 	}
 	p.register = register.New(members)
+	table, err := loadFirmware(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if err := cfg.Check(); err != nil { // makes data_dir, and refuses what check-config refuses
 		return nil, err
 	}
@@ -209,7 +213,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
 		Payer: p.keeper, Books: p.keeper,
-		Stratum:   stratum.Config{Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Log: log},
+		Stratum:   stratum.Config{Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Firmware: table, Log: log},
 		Listeners: p.rigs, Tag: cfg.Tag, Logger: log, Quiet: quiet,
 	})
 	if err != nil {
@@ -267,19 +271,25 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	return nil
 }
 
-// reload reads the members' file again at each SIGHUP. A bad file changes
-// nothing.
+// reload reads the members' file and the table of firmware again at each SIGHUP.
+// A mistake in either changes nothing.
 func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if err := p.register.Reload(p.cfg.MembersPath); err != nil {
-				p.log.Error().Str("event", "config.refused").Err(err).Msg("the members' file was refused; the old one stays in force")
+			table, err := loadFirmware(p.cfg)
+			if err == nil {
+				err = p.register.Reload(p.cfg.MembersPath)
+			}
+			if err != nil {
+				p.log.Error().Str("event", "config.refused").Err(err).Msg("a file was refused; members and firmware stay as they were")
 				continue
 			}
-			p.log.Info().Str("event", "config.reload").Int("members", len(p.register.Members())).Msg("members reloaded")
+			p.edge.Server().SetFirmware(table)
+			p.log.Info().Str("event", "config.reload").Int("members", len(p.register.Members())).Int("firmware", len(table.Rows())).
+				Msg("members and firmware reloaded")
 		}
 	}
 }
