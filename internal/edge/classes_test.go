@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cordee/internal/bitcoind"
 	"cordee/internal/journal"
 	"cordee/payout"
 	"cordee/pool"
@@ -127,6 +128,27 @@ func TestJobOfEachClass(t *testing.T) {
 			t.Errorf("counter %d was used, recovered are %d and %d", counter, k.rec.LastCounter, k.rec.NextCounter)
 		}
 		k.run()
+		k.end()
+	})
+}
+
+// The empty template, which is there to be first, has jobs of the default class
+// and of those that cannot mine it; the node's own has all again.
+func TestEmptyTemplateIsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := classKit(t, &byClass{}, t.TempDir())
+		k.board.use(pool.TinyClass, pool.LargeClass)
+		k.run()
+		empty := template(t, 102, 2, noBlocks, 50e8)
+		empty.Empty = true
+		k.node.updates <- bitcoind.Update{Template: empty, Tip: 2}
+		synctest.Wait()
+		k.wantSet(1, "default 1", "tiny 1")
+		poke(k.edge.jobs.wanted) // by the large ones
+		synctest.Wait()
+		k.wantSet(1, "default 1", "tiny 1")
+		k.tip(102, 2)
+		k.wantSet(2, "default 1", "tiny 1", "large 1")
 		k.end()
 	})
 }

@@ -139,7 +139,7 @@ func TestBadRows(t *testing.T) {
 		"too much":          {row + "start_difficulty = 1e300\n", []string{"f.toml:4:", "above every rig"}},
 		"text":              {row + "start_difficulty = \"1\"\n", []string{"f.toml:4:", "start_difficulty"}},
 		"below the floor":   {row + "min_difficulty = 8\nstart_difficulty = 4\n", []string{"f.toml:5:", "below min_difficulty 8 (line 4)"}},
-		"unknown key":       {row + "clas = 1\n", []string{"f.toml:4:", "did you mean class"}},
+		"unknown key":       {row + "classs = 1\n", []string{"f.toml:4:", "did you mean class?"}},
 		"hint":              {row + "sends_ping = true\n", []string{"f.toml:4:", "nothing depends on it"}},
 		"two mistakes":      {row + "min_difficulty = 0\n[[firmware]]\nclass = \"x\"\nprefix = \"b\"\n", []string{"f.toml:4:", "\nf.toml:6:"}},
 	} {
