@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -121,10 +122,31 @@ func (r *Redis) ask(command string) string {
 	return string(answer[:n])
 }
 
+// Pid is the process id of the running server.
+func (r *Redis) Pid() int { return r.cmd.Process.Pid }
+
 // Kill ends the process at once, as kill -9 does.
 func (r *Redis) Kill() {
 	_ = r.cmd.Process.Kill()
 	<-r.done
+}
+
+// Copy keeps what the server has on disk, which is all that it has answered for,
+// and returns what puts it back: the server is killed, and starts with the copy.
+func (r *Redis) Copy() (restore func()) {
+	r.tb.Helper()
+	kept := r.tb.TempDir()
+	if err := os.CopyFS(kept, os.DirFS(r.Dir)); err != nil {
+		r.tb.Fatal(err)
+	}
+	return func() {
+		r.tb.Helper()
+		r.Kill()
+		if err := errors.Join(os.RemoveAll(r.Dir), os.CopyFS(r.Dir, os.DirFS(kept))); err != nil {
+			r.tb.Fatal(err)
+		}
+		r.Start()
+	}
 }
 
 // TruncateAOF cuts n bytes off the end of the newest AOF file, as a crash of

@@ -23,8 +23,17 @@ type law struct {
 	*rapid.T
 	kt    *kit
 	ours  map[chainhash.Hash]*payout.Receipt
-	saved [][]byte // copies of the store
-	mem   *payout.Memory
+	rules map[chainhash.Hash]payout.Rules // that a block of ours was split by
+	store payout.Store                    // without faults
+	save  func() (restore func())         // copies the store
+	saved []func()
+}
+
+func newLaw(r *rapid.T, t *testing.T, kept, faulty payout.Store, save func() (restore func())) *law {
+	l := &law{T: r, ours: map[chainhash.Hash]*payout.Receipt{}, rules: map[chainhash.Hash]payout.Rules{}, store: kept, save: save}
+	l.kt = newKit(t, 5, faulty)
+	l.kt.chain.foreign(l.kt.chain.tip, 5)
+	return l
 }
 
 // upTo returns the shares of slots 1 to cut, read from the journal whole.
@@ -63,7 +72,7 @@ func (l *law) judge(r *payout.Receipt) {
 		return
 	}
 	members := l.kt.cfg.Members.Members()
-	want := verify.Credits(l.upTo(r.Slot), &testRules, r.Reward, r.PrevHash, func(m uint16) string { return members[m].ID })
+	want := verify.Credits(l.upTo(r.Slot), &l.kt.cfg.Rules, r.Reward, r.PrevHash, func(m uint16) string { return members[m].ID })
 	have := map[uint16]int64{}
 	for _, c := range r.Credits {
 		have[c.Member] = c.Sats
@@ -112,6 +121,7 @@ func (l *law) sync(final payout.Store) {
 		}
 	}
 	rep, err := l.kt.k.Check(l.Context())
+	rep.Findings = slices.DeleteFunc(rep.Findings, l.ofOtherRules)
 	if err != nil || len(rep.Findings) != 0 || rep.Unread != 0 || rep.Blocks != len(l.kt.k.ledger.Blocks()) {
 		l.Fatal(err, rep)
 	}
@@ -135,7 +145,7 @@ func (l *law) actions() map[string]func(*rapid.T) {
 			kt.keepRec = rapid.Bool().Draw(r, "candidate has its receipt")
 			class := rapid.SampledFrom([]pool.Class{pool.DefaultClass, largeClass, pool.TinyClass, pool.MediumClass}).Draw(r, "class")
 			h, receipt := kt.block(rapid.Int64Range(0, 20_000).Draw(r, "value"), class)
-			l.ours[h] = receipt
+			l.ours[h], l.rules[h] = receipt, kt.cfg.Rules
 			l.judge(receipt)
 		},
 		"foreign": func(r *rapid.T) { kt.chain.foreign(kt.chain.tip, rapid.IntRange(1, 3).Draw(r, "blocks")) },
@@ -169,24 +179,13 @@ func (l *law) actions() map[string]func(*rapid.T) {
 				l.settle()
 			}
 		},
-		"restart": func(*rapid.T) { kt.restart() },
-		"ship": func(r *rapid.T) {
-			if err := kt.k.Ship(r.Context()); err != nil && kt.k.Status().Ship != ShipUnavailable {
-				r.Fatal(err)
-			}
-		},
-		"store goes back": func(r *rapid.T) {
-			if l.mem == nil || !kt.k.opened {
-				r.Skip()
-			}
-			if len(l.saved) > 0 && rapid.Bool().Draw(r, "now") {
-				if err := l.mem.Restore(rapid.SampledFrom(l.saved).Draw(r, "copy")); err != nil {
-					r.Fatal(err)
-				}
-				return
-			}
-			l.saved = append(l.saved, l.mem.Checkpoint())
-		},
+		"restart":         func(*rapid.T) { kt.restart() },
+		"ship":            l.ship,
+		"ship again":      l.ship,
+		"store goes back": l.storeGoesBack,
+		"batch again":     l.batchAgain,
+		"fees":            l.changeFees,
+		"crash":           func(r *rapid.T) { kt.crash(rapid.SliceOfN(rapid.Byte(), 0, 80).Draw(r, "torn")) },
 	}
 }
 
@@ -195,19 +194,25 @@ func (l *law) actions() map[string]func(*rapid.T) {
 // coinbases leave, and the store what a rebuild gives.
 func TestEverySatoshiIsOfTheJournal(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		l := &law{T: r, ours: map[chainhash.Hash]*payout.Receipt{}, mem: payout.NewMemory(func() int64 { return 0 })}
+		mem := payout.NewMemory(func() int64 { return 0 })
 		fault := func(string) error {
 			if rapid.IntRange(0, 9).Draw(r, "fault") == 0 {
 				return payout.ErrUnavailable
 			}
 			return nil
 		}
-		l.kt = newKit(t, 5, &faulty{Store: l.mem, before: fault, after: fault})
+		l := newLaw(r, t, mem, &faulty{Store: mem, before: fault, after: fault}, func() func() {
+			b := mem.Checkpoint()
+			return func() {
+				if err := mem.Restore(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 		defer l.kt.end()
-		l.kt.chain.foreign(l.kt.chain.tip, 5)
 		r.Repeat(l.actions())
 		l.settle()
-		l.sync(l.mem)
+		l.sync(mem)
 		head := l.kt.k.book.Load().head
 		l.kt.restart()
 		if l.kt.k.book.Load().head != head {
@@ -216,12 +221,13 @@ func TestEverySatoshiIsOfTheJournal(t *testing.T) {
 	})
 }
 
-// TestTheSameOnRedis is a short run of it on a real server.
+// TestTheSameOnRedis is a short run of it on a real server, which goes back by
+// being killed and started on the files of an earlier moment.
 func TestTheSameOnRedis(t *testing.T) {
 	server := harness.StartRedis(t)
 	n := 0
 	rapid.Check(t, func(r *rapid.T) {
-		if n++; n > 10 {
+		if n++; n > 30 {
 			return
 		}
 		store, err := redisstore.New(redisstore.Config{
@@ -231,10 +237,8 @@ func TestTheSameOnRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		l := &law{T: r, ours: map[chainhash.Hash]*payout.Receipt{}}
-		l.kt = newKit(t, 5, store)
+		l := newLaw(r, t, store, store, server.Copy)
 		defer l.kt.end()
-		l.kt.chain.foreign(l.kt.chain.tip, 5)
 		r.Repeat(l.actions())
 		l.settle()
 		l.sync(store)
