@@ -228,7 +228,8 @@ func (c *canary) propose(ctx context.Context, p *proposal, kind string) (valid, 
 // knows the block, before we heard of it. Core and btcd have their own words.
 func staleReason(reason string) bool {
 	switch reason {
-	case "inconclusive", "inconclusive-not-best-prevblk", "bad-prevblk", "duplicate", "duplicate-inconclusive":
+	case "inconclusive", "inconclusive-not-best-prevblk", "bad-prevblk", "duplicate", "duplicate-inconclusive",
+		"inconclusive-not-best-prvblk": // btcd's spelling
 		return true
 	}
 	return false

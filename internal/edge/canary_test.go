@@ -103,6 +103,7 @@ func TestCanaryWithoutRuling(t *testing.T) {
 	for name, propose := range map[string]func(k *kit) (string, error){
 		"away":       func(*kit) (string, error) { return "", errors.New("away") },
 		"node moved": func(*kit) (string, error) { return "inconclusive-not-best-prevblk", nil },
+		"btcd moved": func(*kit) (string, error) { return "inconclusive-not-best-prvblk", nil },
 		"we moved": func(k *kit) (string, error) {
 			k.node.updates <- bitcoind.Update{Template: template(k.t, 102, 2, noBlocks, 50e8), Tip: 1000 + uint64(len(k.node.proposed()))}
 			time.Sleep(10 * time.Millisecond) // longer than the update takes
