@@ -30,6 +30,11 @@ var errNoPool = errors.New("no pool answers")
 
 // ask gets path from the pool that runs with this data directory.
 func ask(ctx context.Context, socket, path string, into any) error {
+	return talk(ctx, socket, http.MethodGet, path, http.NoBody, into)
+}
+
+// talk sends body, JSON or none, to the pool that runs with this data directory.
+func talk(ctx context.Context, socket, method, path string, body io.Reader, into any) error {
 	client := &http.Client{
 		Timeout: 5 * time.Second,
 		Transport: &http.Transport{
@@ -39,9 +44,12 @@ func ask(ctx context.Context, socket, path string, into any) error {
 			},
 		},
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://cordee"+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, "http://cordee"+path, body)
 	if err != nil {
 		return err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := client.Do(req)
 	switch {
@@ -103,6 +111,7 @@ func printStatus(w io.Writer, s web.Status) {
 		fmt.Sprintf("new tip to first rig\t%s", s.FirstNotify),
 		fmt.Sprintf("journal\tepoch %d, seq %d, commit %.2f ms on average, %.1f GiB free on its disk", s.Epoch, s.Journal.LastSeq, s.Journal.CommitMS, float64(s.Journal.FreeBytes)/(1<<30)),
 	}
+	rows = append(rows, "store\t"+storeLine(&s.Store))
 	for _, n := range s.Nodes {
 		state := n.State
 		if n.Followed {
@@ -125,7 +134,29 @@ func printStatus(w io.Writer, s web.Status) {
 	if s.Journal.Poisoned {
 		rows = append(rows, "ALARM\tthe journal took an I/O error and accepts nothing more: look at the disk, then restart")
 	}
+	for _, h := range s.Halts {
+		rows = append(rows, fmt.Sprintf("ALARM\tpayouts are halted, mining goes on: %s: %s; see `cordee halt show`", h.Name, printable(h.Text)))
+	}
+	for _, t := range s.Trouble {
+		rows = append(rows, "trouble\t"+printable(t))
+	}
 	table(w, "up since\t"+clock(s.Started), rows)
+}
+
+// storeLine says where the copy of the ledger stands.
+func storeLine(s *web.Store) string {
+	if s.Kind == "memory" {
+		return fmt.Sprintf("memory, filled from the files at each start: slot %d, %d ledger events", s.Slot, s.Events)
+	}
+	line := s.Kind + " " + s.State
+	if !s.Since.IsZero() {
+		line += " since " + clock(s.Since)
+	}
+	line += fmt.Sprintf(", slot %d of %d, ledger event %d of %d", s.StoreSlot, s.Slot, s.StoreEvents, s.Events)
+	if len(s.Problems) > 0 {
+		line += ", settings to change: " + strings.Join(s.Problems, "; ")
+	}
+	return printable(line)
 }
 
 // clock prints a moment in the operator's zone, and names the zone.

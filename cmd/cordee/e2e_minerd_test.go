@@ -200,7 +200,7 @@ func minerdIsPaid(t *testing.T, n *sandbox.Node, p *testPool) {
 		t.Errorf("jura's address holds %d sats on the chain, recomputed is %+v", onChain, jura)
 	}
 	i := slices.IndexFunc(a.Members, func(m web.Account) bool { return m.Member == "jura" })
-	if i < 0 || a.Members[i].Paid != jura.Paid || a.Members[i].Carried != jura.Carried || a.Members[i].Maturing != 0 || a.Members[i].Unripe != 0 {
+	if i < 0 || a.Members[i].Paid != jura.Paid || a.Members[i].Carried != jura.Carried || a.Members[i].Maturing != 0 || a.Members[i].Outputs != 0 {
 		t.Errorf("the pool says %+v, recomputed is %+v", a.Members, jura)
 	}
 	out, errOut, code := cordee(t, "payouts", "--json", "-c", p.config, "jura")

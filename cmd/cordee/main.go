@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
-			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), payoutsCommand(), journalCommand(),
+			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), payoutsCommand(), haltCommand(), journalCommand(),
 			memberCommand(), firmwareCommand(), auditCommand(), versionCommand(),
 		},
 		Metadata: map[string]any{},

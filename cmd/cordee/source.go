@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"cordee/internal/keeper"
 	"cordee/internal/web"
 	"cordee/pool"
 )
@@ -32,6 +33,7 @@ func (p *process) Status() web.Status {
 	for state, n := range e.Blocks {
 		s.Blocks[state] = uint64(n)
 	}
+	p.accountsInto(&s)
 	for _, r := range p.edge.Server().Rigs() {
 		s.Hashrate += r.Hashrate
 	}
@@ -78,7 +80,10 @@ func (p *process) Closes() web.Closes {
 // figures is one copy of everything for /metrics.
 func (p *process) figures() web.Figures {
 	e, v := p.edge.Status(), readVersion()
+	var accounts web.Status
+	p.accountsInto(&accounts)
 	return web.Figures{
+		Store: accounts.Store, Halts: len(accounts.Halts),
 		Version: v.Version, Commit: v.Commit, Network: p.cfg.Network.Name,
 		Stratum: p.edge.Server().Stats(), Journal: p.journal.Stats(), Nodes: p.nodes.Status(),
 		Height: e.Height, TemplateAge: e.TemplateAge, Credited: e.Credited, Lost: e.Lost,
@@ -91,12 +96,9 @@ func (p *process) Accounts() web.Accounts {
 	s := p.keeper.Status()
 	out := web.Accounts{
 		Slot: s.Slot, Store: s.Ship, Treasury: s.Treasury, Halts: append([]string{}, s.Halts...),
-		Trouble: []string{}, Members: []web.Account{},
+		Members: []web.Account{},
 	}
-	for name, why := range s.Trouble {
-		out.Trouble = append(out.Trouble, name+": "+why)
-	}
-	slices.Sort(out.Trouble)
+	out.Trouble = troubles(&s)
 	unripe := unripeOf(s.Blocks)
 	for _, m := range s.Members {
 		a := accountOf(&m, unripe[m.Member])
@@ -105,4 +107,28 @@ func (p *process) Accounts() web.Accounts {
 		}
 	}
 	return out
+}
+
+// troubles lists what the keeper has trouble with, sorted.
+func troubles(s *keeper.Status) []string {
+	out := []string{}
+	for name, why := range s.Trouble {
+		out = append(out, name+": "+why)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// accountsInto copies what the keeper says of store, halts and troubles.
+func (p *process) accountsInto(s *web.Status) {
+	k := p.keeper.Status()
+	kind := "redis"
+	if p.store.volatile {
+		kind = "memory"
+	}
+	s.Store = web.Store{
+		Kind: kind, State: k.Ship, Since: k.ShipSince, Why: k.ShipWhy, Slot: k.Slot, StoreSlot: k.StoreSlot,
+		Events: k.Events, StoreEvents: k.StoreEvents, Problems: append([]string{}, k.StoreProblems...),
+	}
+	s.Halts, s.Trouble = haltsOf(p.keeper.HaltLog()).Halts, troubles(&k)
 }

@@ -140,7 +140,7 @@ func BenchmarkShip(b *testing.B) {
 			b.StopTimer()
 			s = l.store(b)
 			b.StartTimer()
-			if err := l.k.Rebuild(b.Context(), s); err != nil {
+			if err := l.k.Rebuild(b.Context(), s, l.cfg.Meta, func(uint32, uint32) {}); err != nil {
 				b.Fatal(err)
 			}
 		}

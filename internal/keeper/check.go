@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +32,10 @@ type Report struct {
 
 // checker is one Check.
 type checker struct {
-	k *Keeper
+	*Files
 	Report
-	heads map[uint32][32]byte // of slots
+	heads  map[uint32][32]byte // of slots
+	newest uint32              // slot there is
 }
 
 func (c *checker) found(invariant, where, format string, a ...any) {
@@ -52,35 +52,40 @@ func (c *checker) found(invariant, where, format string, a ...any) {
 //	I7  a naive walk over the shares of the window gives every block's credits
 //
 // I7 is by the rules in force: a block from before a change of rules is found to
-// differ. It runs beside the pool and changes nothing; the error is of reading,
-// or ctx's.
-func (k *Keeper) Check(ctx context.Context) (Report, error) {
-	c := &checker{k: k, heads: map[uint32][32]byte{}}
-	k.mu.Lock()
-	slots := k.lastSlot
-	k.mu.Unlock()
-	k.writing.Lock()
-	events := len(k.heads)
-	k.writing.Unlock()
-	if err := c.slots(ctx, slots); err != nil {
-		return c.Report, err
-	}
-	ledger, err := c.ledger(uint32(events))
+// differ. It runs beside the pool and changes nothing. The ledger is that of the
+// events that hold; the error is of reading, or ctx's.
+func (f *Files) Check(ctx context.Context) (Report, *payout.Ledger, error) {
+	c := &checker{Files: f, heads: map[uint32][32]byte{}}
+	events, err := f.events.newest() // first: what they cite is there
 	if err != nil {
-		return c.Report, err
+		return c.Report, nil, err
 	}
-	return c.Report, c.blocks(ctx, ledger)
+	slots, err := f.slots.newest()
+	if err != nil {
+		return c.Report, nil, err
+	}
+	c.newest = slots
+	if err := c.chain(ctx, slots); err != nil {
+		return c.Report, nil, err
+	}
+	ledger, err := c.ledger(events)
+	if err != nil {
+		return c.Report, nil, err
+	}
+	return c.Report, ledger, c.blocks(ctx, ledger)
 }
 
-func (c *checker) slots(ctx context.Context, last uint32) error {
-	prev, at := [32]byte{}, map[uint32]uint64{}
+// chain goes through all slots.
+func (c *checker) chain(ctx context.Context, last uint32) error {
+	prev, at, told := [32]byte{}, map[uint32]uint64{}, false
 	for n := uint32(1); n <= last; n++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s, err := c.k.Slot(n)
+		s, err := c.Slot(n)
 		if errors.Is(err, ErrDamaged) {
-			c.found("files", c.k.slots.path(n), "%v", err)
+			c.found("files", fmt.Sprintf("slot %d", n), "%v", err)
+			told = true // and what follows cannot be compared with it
 			continue
 		}
 		if err != nil {
@@ -88,17 +93,18 @@ func (c *checker) slots(ctx context.Context, last uint32) error {
 		}
 		c.Slots++
 		where := fmt.Sprintf("slot %d", n)
-		if s.Prev != prev {
+		if s.Prev != prev && !told {
 			c.found("I3", where, "does not follow the slot before")
 		}
 		prev = s.Head()
 		c.heads[n] = prev
 		for _, r := range s.Ranges {
-			if r.First != at[r.Epoch]+1 {
+			if r.First != at[r.Epoch]+1 && !told {
 				c.found("I3", where, "epoch %d goes on with share %d after %d", r.Epoch, r.First, at[r.Epoch])
 			}
 			at[r.Epoch] = r.Last
 		}
+		told = false
 		if err := c.shares(s, where); err != nil {
 			return err
 		}
@@ -108,9 +114,9 @@ func (c *checker) slots(ctx context.Context, last uint32) error {
 
 // shares compares a manifest with the journal.
 func (c *checker) shares(s *payout.Slot, where string) error {
-	d := drawer{edge: c.k.cfg.Edge, sums: map[[2]uint32]uint64{}, limit: maxSlotShares + 1}
+	d := drawer{edge: c.edge, sums: map[[2]uint32]uint64{}, limit: maxSlotShares + 1}
 	for _, r := range s.Ranges {
-		err := journal.ReadShares(c.k.cfg.Journal, r.Epoch, r.First, r.Last, func(body []byte, x *journal.Share) error {
+		err := journal.ReadShares(c.journal, r.Epoch, r.First, r.Last, func(body []byte, x *journal.Share) error {
 			return d.add(&journal.RecordInfo{Edge: r.Edge, Epoch: r.Epoch, Kind: journal.KindShare, Seq: x.Seq, Body: body})
 		})
 		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, ErrDamaged) {
@@ -122,7 +128,7 @@ func (c *checker) shares(s *payout.Slot, where string) error {
 		}
 	}
 	c.Shares += len(d.bodies) / shareBody
-	again, err := d.manifest(s.Number, s.Prev, c.k.cfg.Secret)
+	again, err := d.manifest(s.Number, s.Prev, c.secret)
 	if err != nil {
 		return err
 	}
@@ -132,39 +138,28 @@ func (c *checker) shares(s *payout.Slot, where string) error {
 	return nil
 }
 
+// ledger folds the events, as far as they hold.
 func (c *checker) ledger(last uint32) (*payout.Ledger, error) {
-	l := payout.NewLedger()
-	for n := uint32(1); n <= last; n++ {
-		r, err := c.k.event(n)
-		if errors.Is(err, ErrDamaged) {
-			c.found("files", c.k.events.path(n), "%v", err)
-			return l, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	l, err := c.fold(last, func(n uint32, _ *payout.Event, _ *payout.LedgerRecord, postings []payout.Posting) {
 		c.Events++
-		where := fmt.Sprintf("event %d", n)
-		e, err := payout.DecodeEvent(r.Data)
-		if err != nil {
-			c.found("I1", where, "%v", err)
-			return l, nil
-		}
-		postings, err := l.Postings(e)
-		if err == nil {
-			err = l.Apply(e)
-		}
-		if err != nil || l.Head() != r.Head {
-			c.found("I6", where, "does not follow the events before it: %v", err)
-			return l, nil
-		}
 		var sum int64
 		for _, p := range postings {
 			sum += p.Sats
 		}
 		if sum != 0 {
-			c.found("I6", where, "its postings sum to %d", sum)
+			c.found("I6", fmt.Sprintf("event %d", n), "its postings sum to %d", sum)
 		}
+	})
+	if d, ok := errors.AsType[*damaged](err); ok {
+		invariant := "files"
+		if errors.Is(err, errFollow) {
+			invariant = "I6"
+		}
+		c.found(invariant, fmt.Sprintf("event %d", d.number), "%v", err)
+		return l, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := l.Check(); err != nil {
 		c.found("I4", "ledger", "%v", err)
@@ -176,7 +171,7 @@ func (c *checker) blocks(ctx context.Context, l *payout.Ledger) error {
 	blocks := l.Blocks()
 	slices.SortStableFunc(blocks, func(a, b payout.Block) int { return int(a.Receipt.Height) - int(b.Receipt.Height) })
 	var cut uint32
-	members := c.k.cfg.Members.Members()
+	members := c.members.Members()
 	for _, b := range blocks {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -195,6 +190,10 @@ func (c *checker) blocks(ctx context.Context, l *payout.Ledger) error {
 		if r.Rule == payout.RuleTreasury {
 			continue
 		}
+		if r.Slot > c.newest {
+			c.found("I3", where, "cites slot %d, the files end with slot %d", r.Slot, c.newest)
+			continue
+		}
 		if head, known := c.heads[r.Slot]; known && head != r.SlotHead {
 			c.found("I3", where, "cites slot %d by a head it does not have", r.Slot)
 		}
@@ -205,7 +204,7 @@ func (c *checker) blocks(ctx context.Context, l *payout.Ledger) error {
 		if err != nil {
 			return err
 		}
-		want := verify.Credits(shares, &c.k.cfg.Rules, r.Reward, r.PrevHash, func(m uint16) string { return members[m].ID })
+		want := verify.Credits(shares, c.rules, r.Reward, r.PrevHash, func(m uint16) string { return members[m].ID })
 		have := make(map[uint16]int64, len(r.Credits))
 		for _, x := range r.Credits {
 			have[x.Member] = x.Sats
@@ -221,16 +220,16 @@ func (c *checker) blocks(ctx context.Context, l *payout.Ledger) error {
 // first.
 func (c *checker) window(cut uint32) ([]payout.Record, error) {
 	var lists [][]payout.Record
-	weight, capacity := new(big.Int), c.k.cfg.Rules.Capacity()
+	weight, capacity := new(big.Int), c.rules.Capacity()
 	for n := cut; n > 0 && weight.Cmp(capacity) < 0; n-- {
-		s, err := c.k.Slot(n)
+		s, err := c.Slot(n)
 		if err == nil {
 			err = addWeight(weight, s.Sums)
 		}
 		if err != nil {
 			return nil, err
 		}
-		list, err := c.k.Records(n)
+		list, err := c.Records(n)
 		if err != nil {
 			return nil, err
 		}
@@ -238,54 +237,4 @@ func (c *checker) window(cut uint32) ([]payout.Record, error) {
 	}
 	slices.Reverse(lists)
 	return slices.Concat(lists...), nil
-}
-
-// Same reports whether two stores hold the same sums, marks, manifests and
-// events, and where they first differ.
-func Same(ctx context.Context, a, b payout.Store) error {
-	pages := []struct {
-		name string
-		read func(s payout.Store, from uint64) (page []byte, next uint64, err error)
-	}{
-		{"sums", func(s payout.Store, _ uint64) ([]byte, uint64, error) {
-			v, err := s.Run(ctx)
-			return fmt.Append(nil, v), 0, err
-		}},
-		{"marks", func(s payout.Store, _ uint64) ([]byte, uint64, error) {
-			v, err := s.HWMs(ctx)
-			return fmt.Append(nil, v), 0, err
-		}},
-		{"manifests", func(s payout.Store, from uint64) ([]byte, uint64, error) {
-			v, err := s.Slots(ctx, uint32(from), payout.MaxPage)
-			return fmt.Append(nil, v), nextPage(from, len(v)), err
-		}},
-		{"events", func(s payout.Store, from uint64) ([]byte, uint64, error) {
-			v, err := s.Records(ctx, from, payout.MaxPage)
-			return fmt.Append(nil, v), nextPage(from, len(v)), err
-		}},
-	}
-	for _, p := range pages {
-		for from := uint64(1); from != 0; {
-			x, next, err := p.read(a, from)
-			if err != nil {
-				return err
-			}
-			y, _, err := p.read(b, from)
-			if err != nil {
-				return err
-			}
-			if !bytes.Equal(x, y) {
-				return fmt.Errorf("the %s from %d on differ: %w", p.name, from, ErrDiverged)
-			}
-			from = next
-		}
-	}
-	return nil
-}
-
-func nextPage(from uint64, n int) uint64 {
-	if n < payout.MaxPage {
-		return 0
-	}
-	return from + uint64(n)
 }

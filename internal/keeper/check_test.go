@@ -50,13 +50,13 @@ func TestCheckFinds(t *testing.T) {
 			}
 		}},
 		{"I7", func(kt *kit) {
-			kt.k.cfg.Rules.Fees = []payout.FeeRule{{Account: "pool", BP: 200}}
+			kt.k.rules.Fees = []payout.FeeRule{{Account: "pool", BP: 200}}
 		}},
 	} {
 		kt := newKit(t, 3, nil)
 		history(kt)
 		c.spoil(kt)
-		rep, err := kt.k.Check(t.Context())
+		rep, _, err := kt.k.Check(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

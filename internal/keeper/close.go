@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -182,30 +181,13 @@ func (k *Keeper) weigh() error {
 	if c := k.cut.Load(); c != nil && c.slot == n {
 		return nil
 	}
-	weights, err := k.window.Weights(n, k.edge.of)
+	weights, err := k.window.Weights(n, k.edges.of)
 	if err != nil {
 		return err
 	}
 	k.cut.Store(&cut{slot: n, head: k.head, weights: weights})
 	k.window.Trim(n)
 	return nil
-}
-
-// Slot returns manifest n, its signature checked.
-func (k *Keeper) Slot(n uint32) (*payout.Slot, error) {
-	b, err := k.slots.get(n)
-	if err != nil {
-		return nil, err
-	}
-	pub, _ := k.cfg.Key.Public().(ed25519.PublicKey)
-	s, err := payout.OpenSlot(b, pub)
-	if err == nil && s.Number != n {
-		err = fmt.Errorf("it holds slot %d", s.Number)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", k.slots.path(n), err, ErrDamaged)
-	}
-	return s, nil
 }
 
 // loadSlots finds the place behind the newest slot and fills the window with as
@@ -215,7 +197,7 @@ func (k *Keeper) loadSlots() (err error) {
 	if k.window, err = payout.NewWindow(&k.cfg.Rules); err != nil {
 		return err
 	}
-	k.edge = edgeRecords{k: k}
+	k.edges = edgeRecords{k: k}
 	k.lastSlot = k.slots.last
 	first, weight := k.slots.last, new(big.Int)
 	for ; first > 0; first-- {
@@ -232,7 +214,7 @@ func (k *Keeper) loadSlots() (err error) {
 			}
 		}
 		if err := addWeight(weight, s.Sums); err != nil {
-			return fmt.Errorf("%s: %w: %w", k.slots.path(first), err, ErrDamaged)
+			return k.slots.damage(first, err)
 		}
 		if weight.Cmp(k.cfg.Rules.Capacity()) >= 0 {
 			break
@@ -245,7 +227,7 @@ func (k *Keeper) loadSlots() (err error) {
 			return err
 		}
 		if s.Prev != prev && n > max(first, 1) {
-			return fmt.Errorf("%s: does not follow slot %d: %w", k.slots.path(n), n-1, ErrDamaged)
+			return k.slots.damage(n, fmt.Errorf("does not follow slot %d", n-1))
 		}
 		prev = s.Head()
 		if err := k.window.AddSlot(n, s.Sums); err != nil {
@@ -305,23 +287,4 @@ func (e *edgeRecords) of(slot uint32) ([]payout.Record, error) {
 		e.slot, e.list = slot, list
 	}
 	return list, err
-}
-
-// Records returns the shares of a slot in its order, from the journal.
-func (k *Keeper) Records(slot uint32) ([]payout.Record, error) {
-	m, err := k.Slot(slot)
-	if err != nil {
-		return nil, err
-	}
-	var list []payout.Record
-	for _, r := range m.Ranges {
-		err := journal.ReadShares(k.cfg.Journal, r.Epoch, r.First, r.Last, func(_ []byte, s *journal.Share) error {
-			list = append(list, payout.Record{Member: s.Member, WorkBits: s.WorkBits, Difficulty: uint64(s.Difficulty)})
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
 }

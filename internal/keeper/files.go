@@ -15,6 +15,25 @@ import (
 // gone. Nothing is guessed: restore it, from the store or another machine.
 var ErrDamaged = errors.New("the keeper's files are damaged")
 
+// damaged is the ErrDamaged of one numbered file.
+type damaged struct {
+	shelf  *shelf
+	number uint32
+	why    error
+}
+
+func (d *damaged) Error() string {
+	return fmt.Sprintf("%s: %v: %v", d.shelf.path(d.number), d.why, ErrDamaged)
+}
+
+// Unwrap returns ErrDamaged and the cause.
+func (d *damaged) Unwrap() []error { return []error{ErrDamaged, d.why} }
+
+// damage says that file n does not hold, and why.
+func (s *shelf) damage(n uint32, why error) error { return &damaged{s, n, why} }
+
+var errMissing = errors.New("missing")
+
 const temporary = ".tmp"
 
 // shelf is a folder of files numbered from 1 without gaps. A file appears whole
@@ -53,7 +72,7 @@ func openShelf(dir, ext string) (s *shelf, err error) {
 			return nil, fmt.Errorf("%s: not a name of ours, move it away: %w", filepath.Join(dir, name), ErrDamaged)
 		}
 		if s.last == math.MaxUint32 || uint32(n) != s.last+1 { // entries are sorted
-			return nil, fmt.Errorf("%s: missing, %s is there: %w", s.path(s.last+1), name, ErrDamaged)
+			return nil, s.damage(s.last+1, fmt.Errorf("%w, %s is there", errMissing, name))
 		}
 		s.last = uint32(n)
 	}
@@ -82,7 +101,7 @@ func (s *shelf) put(content []byte) error {
 func (s *shelf) get(n uint32) ([]byte, error) {
 	b, err := os.ReadFile(s.path(n)) // #nosec G304 -- built by this package
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: missing: %w", s.path(n), ErrDamaged)
+		return nil, s.damage(n, errMissing)
 	}
 	return b, err
 }

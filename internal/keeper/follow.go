@@ -32,7 +32,8 @@ type candidate struct {
 	hash    chainhash.Hash
 	height  int32
 	receipt []byte // nil: to be looked for by the coinbase's commitment
-	halted  bool   // it is not what its receipt says: never in the ledger
+	halted  bool   // it is not what its receipt says: not in the ledger
+	aside   bool   // and people have lifted that halt
 }
 
 // Candidate tells the keeper of a block of ours, once its file is written. It
@@ -193,7 +194,7 @@ func (k *Keeper) leave(_ context.Context, p place) (bool, error) {
 		k.log.Warn().Str("event", "block.orphaned").Stringer("hash", p.hash).Int32("height", p.height).Msg("a block of ours left the chain")
 		return true, k.append(&payout.Event{Kind: payout.BlockOrphaned, Block: p.hash, Turn: p.block.Turn + 1})
 	case payout.Mature:
-		return false, k.Halt("block.mature-orphaned", fmt.Sprintf("block %s at height %d was mature and left the chain", p.hash, p.height))
+		return false, k.haltBlock("block.mature-orphaned", fmt.Sprintf("block %s at height %d was mature and left the chain", p.hash, p.height))
 	default:
 		return false, nil
 	}
@@ -215,26 +216,13 @@ func (k *Keeper) join(ctx context.Context, p place) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	k.mu.Lock()
-	c := k.candidates[p.hash]
-	k.mu.Unlock()
-	receipt, _, err := k.settle(block, c.receipt)
-	if errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoReceipt) {
-		name := "block.mismatch"
-		if errors.Is(err, ErrNoReceipt) {
-			name = "block.no-receipt"
-		}
-		k.mu.Lock()
-		c.halted = true
-		k.mu.Unlock()
-		return false, k.Halt(name, fmt.Sprintf("block %s at height %d: %v", p.hash, p.height, err))
-	}
-	if err != nil {
+	receipt, err := k.receiptOf(p.hash, p.height, block)
+	if err != nil || receipt == nil {
 		return false, err
 	}
 	if err := k.append(&payout.Event{Kind: payout.BlockFound, Block: p.hash, Receipt: receipt}); err != nil {
 		if errors.Is(err, payout.ErrLedger) {
-			return false, k.Halt("ledger.refused", fmt.Sprintf("block %s: %v", p.hash, err))
+			return false, k.haltBlock("ledger.refused", fmt.Sprintf("block %s: %v", p.hash, err))
 		}
 		return false, err
 	}

@@ -43,7 +43,7 @@ type Members interface {
 }
 
 // Config is what one keeper is made of. Every field is needed but the last
-// four.
+// five.
 type Config struct {
 	Dir      string // data_dir: slots/ and ledger/ are made in it
 	Journal  string // the journal's directory
@@ -65,12 +65,15 @@ type Config struct {
 	Volatile   bool
 	SlotEvery  time.Duration // 0: 60 s
 	FollowEach time.Duration // how often the chain is asked about blocks of ours without a poke; 0: 5 s
+	HealthEach time.Duration // how often the store is asked what should be changed about it; 0: 60 s
 	Now        func() time.Time
 }
 
 // Keeper is the accountant of one pool. All methods are safe for concurrent
 // use; Payout never waits for a disk, a store or a node.
 type Keeper struct {
+	*Files // slots is guarded by closing, events by writing
+
 	cfg Config
 	log zerolog.Logger
 	now func() time.Time
@@ -84,13 +87,12 @@ type Keeper struct {
 	seq     uint64   // of it
 	head    [32]byte // of the newest slot
 	window  *payout.Window
-	edge    edgeRecords
-	slots   *shelf
+	edges   edgeRecords
 
 	writing sync.Mutex // one writer of the ledger at a time; guards:
-	events  *shelf
 	ledger  *payout.Ledger
 	heads   [][32]byte // ledger head behind event i+1
+	haltLog haltLog
 
 	following sync.Mutex // one Follow at a time; guards:
 	ancestors map[chainhash.Hash]ancestor
@@ -105,6 +107,7 @@ type Keeper struct {
 	covered    pool.Tip // the newest block all ancestors of which are decided
 	status     shipStatus
 	trouble    map[string]string // named states that pass by themselves
+	problems   []payout.Problem  // of the store, as last seen
 
 	shipping  sync.Mutex
 	opened    bool
@@ -149,11 +152,14 @@ func New(cfg Config) (*Keeper, error) {
 	if cfg.FollowEach == 0 {
 		cfg.FollowEach = 5 * time.Second
 	}
+	if cfg.HealthEach == 0 {
+		cfg.HealthEach = 60 * time.Second
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	k := &Keeper{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, tail: journal.NewTail(cfg.Journal),
+		Files: filesOf(&cfg), cfg: cfg, log: cfg.Logger, now: cfg.Now, tail: journal.NewTail(cfg.Journal),
 		candidates: map[chainhash.Hash]*candidate{}, receipts: map[receiptKey]known{}, ancestors: map[chainhash.Hash]ancestor{}, trouble: map[string]string{},
 		pokeShip: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1),
 	}
@@ -181,6 +187,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { k.ship(ctx) })
 	wg.Go(func() { k.follow(ctx) })
+	wg.Go(func() { k.watchStore(ctx) })
 	tick := time.NewTicker(k.cfg.SlotEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {

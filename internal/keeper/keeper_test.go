@@ -217,6 +217,12 @@ func TestBlocksToMaturity(t *testing.T) {
 	if !slices.Equal(kt.k.Halts(), []string{"block.mature-orphaned"}) {
 		t.Errorf("a mature block left the chain: %v", kt.k.Halts())
 	}
+	if err := kt.k.Lift("block.mature-orphaned", "members were told"); err != nil {
+		t.Fatal(err)
+	}
+	if kt.follow(); len(kt.k.Halts()) != 0 {
+		t.Errorf("it halts again for what people have decided: %v", kt.k.Halts())
+	}
 }
 
 // TestTwoOfOurs: two blocks of ours in a row, and two at one height, of which

@@ -120,13 +120,13 @@ func (l *law) sync(final payout.Store) {
 			l.Fatal(s.ShipWhy)
 		}
 	}
-	rep, err := l.kt.k.Check(l.Context())
+	rep, _, err := l.kt.k.Check(l.Context())
 	rep.Findings = slices.DeleteFunc(rep.Findings, l.ofOtherRules)
 	if err != nil || len(rep.Findings) != 0 || rep.Unread != 0 || rep.Blocks != len(l.kt.k.ledger.Blocks()) {
 		l.Fatal(err, rep)
 	}
 	want := fresh(l.kt.tb)
-	if err := l.kt.k.Rebuild(l.Context(), want); err != nil {
+	if err := l.kt.k.Rebuild(l.Context(), want, harness.StoreMeta(1), func(uint32, uint32) {}); err != nil {
 		l.Fatal(err)
 	}
 	same(l.kt.tb, final, want)

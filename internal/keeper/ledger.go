@@ -20,45 +20,15 @@ type book struct {
 
 // loadLedger folds the events on disk. Each file is an event followed by the
 // ledger's head behind it, so that every byte and the order are checked.
-func (k *Keeper) loadLedger() error {
-	k.ledger = payout.NewLedger()
-	for n := uint32(1); n <= k.events.last; n++ {
-		r, err := k.event(n)
-		if err != nil {
-			return err
-		}
-		e, err := payout.DecodeEvent(r.Data)
-		if err == nil {
-			err = k.ledger.Apply(e)
-		}
-		if err == nil && k.ledger.Head() != r.Head {
-			err = errors.New("its head does not follow")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w: %w", k.events.path(n), err, ErrDamaged)
-		}
+func (k *Keeper) loadLedger() (err error) {
+	k.ledger, err = k.fold(k.events.last, func(n uint32, e *payout.Event, r *payout.LedgerRecord, _ []payout.Posting) {
 		k.heads = append(k.heads, r.Head)
+		k.haltLog.take(int(n), e)
+	})
+	if err == nil {
+		k.publishBook()
 	}
-	k.publishBook()
-	return nil
-}
-
-// event returns event n as the store keeps it.
-func (k *Keeper) event(n uint32) (payout.LedgerRecord, error) {
-	b, err := k.events.get(n)
-	if err != nil {
-		return payout.LedgerRecord{}, err
-	}
-	if len(b) < 32 {
-		return payout.LedgerRecord{}, fmt.Errorf("%s: %d bytes: %w", k.events.path(n), len(b), ErrDamaged)
-	}
-	r := payout.LedgerRecord{Data: b[:len(b)-32], Head: [32]byte(b[len(b)-32:])}
-	e, err := payout.DecodeEvent(r.Data)
-	if err != nil {
-		return r, fmt.Errorf("%s: %w: %w", k.events.path(n), err, ErrDamaged)
-	}
-	r.Key = eventKey(n, e)
-	return r, nil
+	return err
 }
 
 // eventKey names event n in the store. What happens to a block once has one
@@ -105,6 +75,7 @@ func (k *Keeper) append(e *payout.Event) error {
 		return errors.Join(err, os.Remove(name), syncDir(filepath.Dir(name)))
 	}
 	k.heads = append(k.heads, head)
+	k.haltLog.take(len(k.heads), e)
 	k.publishBook()
 	poke(k.pokeShip)
 	return nil
@@ -128,30 +99,3 @@ func (k *Keeper) hasBeen(e *payout.Event) bool {
 		return false
 	}
 }
-
-// Halt stops payouts under a name, until Lift of the same. Jobs built from now
-// on pay the treasury; credits go on.
-func (k *Keeper) Halt(name, text string) error {
-	if len(text) > 1000 {
-		text = text[:1000]
-	}
-	if slices.Contains(k.book.Load().halts, name) {
-		return nil
-	}
-	err := k.append(&payout.Event{Kind: payout.Halted, Name: name, Text: text})
-	k.log.Error().Str("event", "payout.halted").Str("name", name).Str("why", text).AnErr("write", err).
-		Msg("payouts are halted, mining goes on: find out why, then cordee halt lift")
-	return err
-}
-
-// Lift ends the halt of that name, for a reason that the ledger keeps. One that
-// is not in force is an error.
-func (k *Keeper) Lift(name, reason string) error {
-	if !slices.Contains(k.book.Load().halts, name) {
-		return fmt.Errorf("no halt %q is in force", name)
-	}
-	return k.append(&payout.Event{Kind: payout.Lifted, Name: name, Text: reason})
-}
-
-// Halts returns the names under which payouts are halted.
-func (k *Keeper) Halts() []string { return slices.Clone(k.book.Load().halts) }

@@ -33,9 +33,16 @@ var ErrDiverged = errors.New("the store's history is not that of the files")
 // shipStatus is what is known of the store.
 type shipStatus struct {
 	state string
-	slot  uint32 // newest manifest in it
-	event uint32 // newest event in it
+	since time.Time // of state
+	slot  uint32    // newest manifest in it
+	event uint32    // newest event in it
 	why   string
+}
+
+func (s *shipStatus) enter(state string, now time.Time) {
+	if s.state != state {
+		s.state, s.since = state, now
+	}
 }
 
 // ship keeps the store up to the files until ctx ends.
@@ -84,7 +91,8 @@ func (k *Keeper) Ship(ctx context.Context) error {
 		state, why = ShipStopped, err.Error()
 	}
 	k.mu.Lock()
-	k.status.state, k.status.why = state, why
+	k.status.enter(state, k.now())
+	k.status.why = why
 	k.mu.Unlock()
 	news := k.note("store", err)
 	switch {
@@ -125,25 +133,42 @@ func (k *Keeper) round(ctx context.Context) error {
 	k.mu.Lock()
 	slots := k.lastSlot
 	k.mu.Unlock()
-	shipper := shipper{k: k, store: k.cfg.Store, progress: func(slot, event uint32) {
+	k.writing.Lock()
+	heads := slices.Clip(k.heads) // never changed in place
+	k.writing.Unlock()
+	shipper := shipper{Files: k.Files, store: k.cfg.Store, progress: func(slot, event uint32) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.status.slot, k.status.event, k.status.state = slot, event, ShipBehind
+		k.status.slot, k.status.event = slot, event
+		if slots > slot+1 { // to ship the newest is no catching up
+			k.status.enter(ShipBehind, k.now())
+		}
 	}}
-	return shipper.run(ctx, slots)
+	return shipper.run(ctx, slots, heads)
 }
 
-// Rebuild fills another store, an empty one or a beginning of ours, from the
-// files alone. It becomes what shipping would have made of it.
-func (k *Keeper) Rebuild(ctx context.Context, store payout.Store) error {
-	k.mu.Lock()
-	slots := k.lastSlot
-	k.mu.Unlock()
-	if err := store.Open(ctx, k.cfg.Meta, true); err != nil {
+// Rebuild fills a store, an empty one or a beginning of ours, from the files
+// alone. It becomes what shipping would have made of it.
+func (f *Files) Rebuild(ctx context.Context, store payout.Store, meta payout.Meta, progress func(slot, event uint32)) error {
+	events, err := f.events.newest()
+	if err != nil {
 		return err
 	}
-	s := shipper{k: k, store: store, progress: func(uint32, uint32) {}}
-	return s.run(ctx, slots)
+	slots, err := f.slots.newest()
+	if err != nil {
+		return err
+	}
+	var heads [][32]byte
+	if _, err := f.fold(events, func(_ uint32, _ *payout.Event, r *payout.LedgerRecord, _ []payout.Posting) {
+		heads = append(heads, r.Head)
+	}); err != nil {
+		return err
+	}
+	if err := store.Open(ctx, meta, true); err != nil {
+		return err
+	}
+	s := shipper{Files: f, store: store, progress: progress}
+	return s.run(ctx, slots, heads)
 }
 
 // Batches returns how a slot's sums are told to a store: ranges of shares,
@@ -169,7 +194,7 @@ func Batches(s *payout.Slot) []payout.Batch {
 
 // shipper is one round against one store.
 type shipper struct {
-	k        *Keeper
+	*Files
 	store    payout.Store
 	progress func(slot, event uint32)
 }
@@ -178,29 +203,26 @@ func (s *shipper) call(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, storeTimeout)
 }
 
-func (s *shipper) run(ctx context.Context, slots uint32) error {
+func (s *shipper) run(ctx context.Context, slots uint32, heads [][32]byte) error {
 	last, err := s.slotsThere(ctx, slots)
 	if err != nil {
 		return err
 	}
-	s.k.writing.Lock()
-	heads := slices.Clip(s.k.heads) // never changed in place
-	s.k.writing.Unlock()
 	head, count, err := s.eventsThere(ctx, heads) // before anything is written
 	if err != nil {
 		return err
 	}
 	for n := last + 1; n <= slots; n++ {
-		m, err := s.k.Slot(n)
+		m, err := s.Slot(n)
 		if err != nil {
 			return err
 		}
-		if err := s.slot(ctx, m); err != nil {
+		if err := s.put(ctx, m); err != nil {
 			return fmt.Errorf("slot %d: %w", n, err)
 		}
 		s.progress(n, uint32(count))
 	}
-	return s.events(ctx, slots, heads, head, int(count))
+	return s.appendAll(ctx, slots, heads, head, int(count))
 }
 
 // slotsThere returns the store's newest manifest, which must be ours.
@@ -214,7 +236,7 @@ func (s *shipper) slotsThere(ctx context.Context, slots uint32) (uint32, error) 
 	if last > slots {
 		return 0, fmt.Errorf("it has slot %d, the files end with %d: were they restored from an old copy? %w", last, slots, ErrDiverged)
 	}
-	m, err := s.k.Slot(last)
+	m, err := s.Slot(last)
 	if err != nil {
 		return 0, err
 	}
@@ -224,13 +246,13 @@ func (s *shipper) slotsThere(ctx context.Context, slots uint32) (uint32, error) 
 	return last, nil
 }
 
-func (s *shipper) slot(ctx context.Context, m *payout.Slot) error {
+func (s *shipper) put(ctx context.Context, m *payout.Slot) error {
 	for _, b := range Batches(m) {
 		if err := s.batch(ctx, b); err != nil {
 			return err
 		}
 	}
-	encoded, err := s.k.slots.get(m.Number)
+	encoded, err := s.slots.get(m.Number)
 	if err != nil {
 		return err
 	}
@@ -266,13 +288,13 @@ func (s *shipper) eventsThere(ctx context.Context, heads [][32]byte) (head [32]b
 	return head, count, err
 }
 
-// events appends those behind the first n.
-func (s *shipper) events(ctx context.Context, slots uint32, heads [][32]byte, head [32]byte, n int) error {
+// appendAll appends those behind the first n.
+func (s *shipper) appendAll(ctx context.Context, slots uint32, heads [][32]byte, head [32]byte, n int) error {
 	s.progress(slots, uint32(n))
 	for n < len(heads) {
 		var page []payout.LedgerRecord
 		for n+len(page) < len(heads) && len(page) < payout.MaxAppend/8 {
-			r, err := s.k.event(uint32(n + len(page) + 1))
+			r, err := s.event(uint32(n + len(page) + 1))
 			if err != nil {
 				return err
 			}

@@ -104,7 +104,7 @@ func TestShipping(t *testing.T) {
 	kt := newKit(t, 3, nil)
 	history(kt)
 	want := fresh(t)
-	if err := kt.k.Rebuild(t.Context(), want); err != nil {
+	if err := kt.k.Rebuild(t.Context(), want, harness.StoreMeta(1), func(uint32, uint32) {}); err != nil {
 		t.Fatal(err)
 	}
 	run, err := want.Run(t.Context())
@@ -165,7 +165,7 @@ func TestStoreGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := fresh(t)
-	if err := kt.k.Rebuild(t.Context(), want); err != nil {
+	if err := kt.k.Rebuild(t.Context(), want, harness.StoreMeta(1), func(uint32, uint32) {}); err != nil {
 		t.Fatal(err)
 	}
 	for i, c := range copies {

@@ -3,6 +3,7 @@ package keeper
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"cordee/payout"
 )
@@ -13,12 +14,15 @@ type Status struct {
 	StoreSlot   uint32 // newest in the store, as last seen
 	Events      int    // of the ledger
 	StoreEvents uint32
-	Ship        string // one of the Ship states
+	Ship        string    // one of the Ship states
+	ShipSince   time.Time // of Ship; zero before the first round
 	ShipWhy     string
-	Halts       []string
-	Trouble     map[string]string // what fails now, by part: slots, chain, store, payout
-	Draining    bool              // jobs on the present tip may pay carry
-	Treasury    int64
+	// StoreProblems is what should be changed about the store, worst first.
+	StoreProblems []string
+	Halts         []string
+	Trouble       map[string]string // what fails now, by part: slots, chain, store, payout
+	Draining      bool              // jobs on the present tip may pay carry
+	Treasury      int64
 	// Class is the largest class that a job of the newest template was made for;
 	// MemberStatus.Direct is of it. Credits are common to all classes. "" is none.
 	Class   string
@@ -51,8 +55,8 @@ func (k *Keeper) Status() Status {
 	members := k.cfg.Members.Members()
 	k.mu.Lock()
 	s := Status{
-		Slot: k.lastSlot, StoreSlot: k.status.slot, StoreEvents: k.status.event, Ship: k.status.state, ShipWhy: k.status.why,
-		Trouble: maps.Clone(k.trouble), Draining: k.tip == k.covered && k.tip.Height > 0,
+		Slot: k.lastSlot, StoreSlot: k.status.slot, StoreEvents: k.status.event, Ship: k.status.state, ShipSince: k.status.since, ShipWhy: k.status.why,
+		StoreProblems: problemTexts(k.problems), Trouble: maps.Clone(k.trouble), Draining: k.tip == k.covered && k.tip.Height > 0,
 	}
 	expected := k.expected
 	k.mu.Unlock()

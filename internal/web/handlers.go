@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Control serves the operator's socket: JSON of what Source says. Its file
-// mode is its access control.
-func Control(s Source) http.Handler {
+// Control serves the operator's socket: JSON of what Operator says, and what it
+// may be told. Its file mode is its access control.
+func Control(s Operator) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Status()) })
 	mux.HandleFunc("GET /blocks", func(w http.ResponseWriter, r *http.Request) {
@@ -28,6 +28,8 @@ func Control(s Source) http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Accounts()) })
+	mux.HandleFunc("GET /halts", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Halts()) })
+	mux.HandleFunc("POST /halts/lift", func(w http.ResponseWriter, r *http.Request) { lift(w, r, s) })
 	mux.HandleFunc("GET /closes", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Closes()) })
 	mux.HandleFunc("GET /rigs", func(w http.ResponseWriter, r *http.Request) {
 		if member, ok := memberOf(w, r); ok {

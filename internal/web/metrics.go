@@ -22,6 +22,8 @@ type Figures struct {
 	Credited, Lost           uint64
 	Blocks                   map[string]int // by state
 	Proposals                [2]uint64      // valid, refused
+	Store                    Store
+	Halts                    int
 }
 
 // metric is one row of the table below: a family, and how it reads Figures.
@@ -144,6 +146,18 @@ var metrics = []metric{
 	}),
 	gauge("journal_free_bytes", "Free bytes on the journal's disk.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Journal.FreeBytes))
+	}),
+	gauge("store_up", "Whether the ledger's store takes what it is told.", func(f *Figures, emit func(float64, ...string)) {
+		emit(truth(f.Store.State == "current" || f.Store.State == "behind"))
+	}),
+	gauge("store_slots_behind", "Closed slots that the store does not have, as last seen.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Store.Slot) - float64(f.Store.StoreSlot))
+	}),
+	gauge("store_problems", "What should be changed about the store, as last asked.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(len(f.Store.Problems)))
+	}),
+	gauge("payout_halts", "Halts in force: above 0 no member is paid.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Halts))
 	}),
 	gauge("journal_poisoned", "1 once a write or fsync failed: shares are refused.", func(f *Figures, emit func(float64, ...string)) {
 		emit(truth(f.Journal.Poisoned != nil))

@@ -62,6 +62,9 @@ type Status struct {
 	FirstNotify Latency           `json:"new_tip_to_first_notify_ms"`
 	LastNotify  Latency           `json:"new_tip_to_last_notify_ms"`
 	Journal     Journal           `json:"journal"`
+	Store       Store             `json:"store"`
+	Halts       []HaltLine        `json:"halts"`   // in force
+	Trouble     []string          `json:"trouble"` // of the accounts: what fails now, and is tried again
 	Nodes       []Node            `json:"nodes"`
 	Listeners   []string          `json:"listeners"`
 }
@@ -102,6 +105,20 @@ type Journal struct {
 	FreeBytes uint64  `json:"free_bytes"`
 	CommitMS  float64 `json:"commit_mean_ms"`
 	Poisoned  bool    `json:"poisoned"`
+}
+
+// Store is the copy of slots and ledger that other machines and a new disk are
+// filled from.
+type Store struct {
+	Kind        string    `json:"kind"`  // "memory" or "redis"
+	State       string    `json:"state"` // starting, current, behind, unavailable or stopped
+	Since       time.Time `json:"since,omitzero"`
+	Why         string    `json:"why,omitempty"`
+	Slot        uint32    `json:"slot"`       // newest closed
+	StoreSlot   uint32    `json:"store_slot"` // newest in the store, as last seen
+	Events      int       `json:"events"`     // of the ledger
+	StoreEvents uint32    `json:"store_events"`
+	Problems    []string  `json:"problems"` // of its settings, worst first
 }
 
 // Node is one node as the pool sees it.

@@ -1,0 +1,86 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"cordee/payout"
+)
+
+// moody is a store whose settings somebody changes.
+type moody struct {
+	payout.Store
+	problems []payout.Problem
+	err      error
+	asked    int
+}
+
+func (m *moody) Health(context.Context) ([]payout.Problem, error) {
+	m.asked++
+	return m.problems, m.err
+}
+
+// TestStoreSettings: a setting that goes wrong is told once in log and status,
+// stays told while the store is away, and is cleared when it is right again.
+// Nothing halts.
+func TestStoreSettings(t *testing.T) {
+	var log bytes.Buffer
+	m := &moody{Store: payout.NewMemory(func() int64 { return 0 })}
+	kt := newKit(t, 3, m)
+	kt.k.log = zerolog.New(&log)
+	off := payout.Problem{Name: "appendonly", What: "it is no", Do: "CONFIG SET appendonly yes", Fatal: true}
+	full := func(n string) payout.Problem {
+		return payout.Problem{Name: "memory", What: n + " bytes are used", Do: "raise maxmemory"}
+	}
+	for i, step := range []struct {
+		problems []payout.Problem
+		err      error
+		logged   string // of this step; "" for nothing
+		trouble  bool
+		listed   int
+	}{
+		{problems: nil},
+		{problems: []payout.Problem{full("90")}, logged: `"level":"warn","event":"store.unfit"`, listed: 1},
+		{problems: []payout.Problem{full("91")}, listed: 1}, // the same one
+		{problems: []payout.Problem{off, full("92")}, logged: `"level":"error","event":"store.unfit"`, trouble: true, listed: 2},
+		{problems: []payout.Problem{off, full("93")}, trouble: true, listed: 2},
+		{err: errors.New("gone"), trouble: true, listed: 2},
+		{problems: []payout.Problem{full("94")}, logged: `"level":"warn","event":"store.unfit"`, listed: 1},
+		{problems: nil, logged: `"level":"info","event":"store.fit"`},
+		{problems: nil},
+	} {
+		log.Reset()
+		m.problems, m.err = step.problems, step.err
+		kt.k.CheckStore(t.Context())
+		s := kt.k.Status()
+		_, trouble := s.Trouble["store-settings"]
+		if lines := strings.Count(log.String(), "\n"); lines != min(1, len(step.logged)) || !strings.Contains(log.String(), step.logged) ||
+			trouble != step.trouble || len(s.StoreProblems) != step.listed || len(s.Halts) != 0 {
+			t.Errorf("step %d: log %q, trouble %q, problems %q, halts %q", i, log.String(), s.Trouble, s.StoreProblems, s.Halts)
+		}
+	}
+}
+
+// TestStoreIsAskedEachMinute, and not after the end.
+func TestStoreIsAskedEachMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{Store: payout.NewMemory(func() int64 { return 0 })}
+		k := &Keeper{cfg: Config{Store: m, HealthEach: time.Minute}, trouble: map[string]string{}}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { k.watchStore(ctx); close(ended) }()
+		time.Sleep(5*time.Minute + time.Second)
+		stop()
+		<-ended
+		if m.asked != 5 {
+			t.Errorf("asked %d times in five minutes", m.asked)
+		}
+	})
+}
