@@ -92,12 +92,16 @@ func (v *Vardiff) look(now int64) Difficulty {
 	if v.ramped && now-v.changed < minChangeGap && ratio < settledChange {
 		return v.current // a rig that suggested far too little is not waited for
 	}
-	if (ratio > 2 || ratio < 0.5) && math.Abs(n-lambda) > 3*math.Sqrt(max(lambda, 1)) {
+	if (ratio > 2 && n >= lookEvery || ratio < 0.5) && math.Abs(n-lambda) > 3*math.Sqrt(max(lambda, 1)) {
 		factor := min(max(ratio, 1.0/maxLower), maxRaise)
+		next := math.Log2(float64(v.current) * factor)
+		if ratio > 1 && !v.ramped { // from few shares: what is too low is mended in seconds, what is too high in minutes
+			next = math.Floor(next)
+		}
 		if factor < settledChange {
 			v.ramped = true
 		}
-		next := math.Round(math.Log2(float64(v.current) * factor))
+		next = math.Round(next)
 		return Difficulty(1) << uint(min(max(next, 0), 62))
 	}
 	if lambda > forgetAfter {
