@@ -9,27 +9,6 @@ import (
 	"cordee/pool"
 )
 
-// A million connections one after another never meet a value again, and none of
-// a hundred thousand live ones has another's.
-func TestNonces(t *testing.T) {
-	n := &nonces{prefix: 7}
-	seen := make(map[[pool.Extranonce1Size]byte]bool)
-	for range 100_000 {
-		e, ok := n.take(1, 1)
-		if !ok || seen[e] || e[0] != 7 {
-			t.Fatal("taken twice", e, ok)
-		}
-		seen[e] = true
-	}
-	for range 1_000_000 {
-		e, _ := n.take(1, 1)
-		if seen[e] {
-			t.Fatal("a live value was given again")
-		}
-		n.free(e)
-	}
-}
-
 // When all 2^24 are used up, freed values come back only two generations
 // later, each with a new job set.
 func TestNoncesRest(t *testing.T) {
