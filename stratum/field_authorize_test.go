@@ -70,7 +70,7 @@ var authorizeItems = []item{
 		name := segwit + "." + strings.Repeat("w", 128-len(segwit)-1)
 		c.say(saySubscribe)
 		heard := c.say(request(1, "mining.authorize", name))
-		if heard[0].Result != "true" {
+		if heard.at(0).Result != "true" {
 			f.Errorf("%v", heard)
 		}
 		is := c.job()
@@ -82,7 +82,7 @@ var authorizeItems = []item{
 	})},
 	{24, "nothing is pushed between the subscribe reply and the authorize reply", plainField(func(f *field) {
 		c := f.connect()
-		f.want("subscribe", c.say(sayConfigure + saySubscribe)[2:])
+		f.want("subscribe", c.say(sayConfigure+saySubscribe).from(2))
 		for i := range uint32(5) {
 			time.Sleep(5 * time.Second)
 			f.publish(uint64(2+i/2), 2+i)
@@ -100,7 +100,7 @@ var authorizeItems = []item{
 		f.publish(1, 2)
 		f.want("waiting", c.hear())
 		heard := c.say(saySubscribe)
-		f.want("subscribe", heard[1:], "mining.set_difficulty", "mining.notify")
+		f.want("subscribe", heard.from(1), "mining.set_difficulty", "mining.notify")
 		f.want("a share", c.say(c.share(9, target{issue: c.job()}, aShare, 0)), "9=true")
 	})},
 	{26, "several names of one member may submit; another member's gets 24 with a text", plainField(func(f *field) {
@@ -119,7 +119,7 @@ var authorizeItems = []item{
 		}
 		heard := c.say(request(500, "mining.authorize", "beta.south.r1", "x"))
 		f.want("another member", heard, "500!24")
-		mustHave(f, heard[0].Error, "member")
+		mustHave(f, heard.at(0).Error, "member")
 		f.want("its share", c.say(submission(9, "beta.south.r1", keyID(is.key), pool.Submission{Extranonce2Size: 8})), "9!24")
 		f.want("name 128", c.say(request(501, "mining.authorize", "alpha.north.z", "x")), "501=true")
 		f.want("name 129", c.say(request(502, "mining.authorize", "alpha.north.y", "x")), "502!24")
@@ -142,7 +142,7 @@ var authorizeItems = []item{
 		} {
 			_, heard := f.sign("test/1", password)
 			f.want(password, heard, "mining.set_difficulty", "mining.notify")
-			if got := heard[0].text(0); got != want.Text(pool.RegtestScale) {
+			if got := heard.at(0).text(0); got != want.Text(pool.RegtestScale) {
 				f.Errorf("password %.40q: difficulty %s, want %s", password, got, want.Text(pool.RegtestScale))
 			}
 		}
@@ -160,7 +160,7 @@ var authorizeItems = []item{
 				want = append(want[:1], want[2:]...)
 			}
 			f.want(fmt.Sprintf("after %d answers", before), heard, want...)
-			if last := heard[len(heard)-1]; last.text(8) != "true" {
+			if last := heard.last(); last.text(8) != "true" {
 				f.Errorf("not clean: %s", last)
 			}
 		}

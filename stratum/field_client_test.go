@@ -122,7 +122,7 @@ func (a *actor) play() {
 		set := jobSet(testJob(a, tip, uint32(1+tip), clientWork))
 		set.Clean = true
 		a.srv.Publish(set)
-		if heard := a.hear(); len(heard) != 1 || heard[0].Method != "mining.notify" || heard[0].text(8) != "true" {
+		if heard := a.hear(); len(heard) != 1 || heard.at(0).Method != "mining.notify" || heard.at(0).text(8) != "true" {
 			a.fail("a new tip brings %v", heard)
 		}
 	}
@@ -169,7 +169,7 @@ func (a *actor) exchange(lines []string) {
 			want = append(want, "mining.set_version_mask")
 		}
 		want = append(want, "mining.set_difficulty", "mining.notify")
-		if last := heard[len(heard)-1]; last.text(8) != "true" {
+		if last := heard.last(); last.text(8) != "true" {
 			a.fail("the first work is not clean: %s", last)
 		}
 	} else { // a suggestion once it works

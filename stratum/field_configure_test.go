@@ -13,11 +13,11 @@ import (
 func (c *client) configure(params ...any) map[string]any {
 	c.f.Helper()
 	heard := c.say(request(1, "mining.configure", params...))
-	if len(heard) == 0 || heard[0].ID != "1" || heard[0].Error != "null" {
+	if len(heard) == 0 || heard.at(0).ID != "1" || heard.at(0).Error != "null" {
 		c.f.Fatalf("configure %v: %v", params, heard)
 	}
 	var got map[string]any
-	if err := json.Unmarshal([]byte(heard[0].Result), &got); err != nil {
+	if err := json.Unmarshal([]byte(heard.at(0).Result), &got); err != nil {
 		c.f.Fatal(err)
 	}
 	return got
@@ -109,7 +109,7 @@ var configureItems = []item{
 		for _, order := range [][]string{{conf, sub, auth}, {sub, conf, auth}, {sub, auth, conf}, {auth, conf, sub}, {conf, sub, conf, auth, conf}} {
 			for _, pipelined := range []bool{true, false} {
 				c := f.connect()
-				var heard []line
+				var heard lines
 				if pipelined {
 					heard = c.say(order...)
 				} else {
@@ -135,12 +135,12 @@ var configureItems = []item{
 	})},
 	{34, "set_version_mask only to askers, after the authorize reply", plainField(func(f *field) {
 		c := f.connect()
-		f.want("configure", c.say(sayConfigure)[1:])
+		f.want("configure", c.say(sayConfigure).from(1))
 		f.publish(1, 2)
-		f.want("subscribe", c.say(saySubscribe)[1:])
+		f.want("subscribe", c.say(saySubscribe).from(1))
 		heard := c.say(sayAuthorize)
 		f.want("authorize", heard, "3=true", "mining.set_version_mask", "mining.set_difficulty", "mining.notify")
-		if heard[1].text(0) != "1fffe000" {
+		if heard.at(1).text(0) != "1fffe000" {
 			f.Errorf("%s", heard[1])
 		}
 		f.publish(2, 3)
@@ -149,7 +149,7 @@ var configureItems = []item{
 		f.want("no asker", heard, "mining.set_difficulty", "mining.notify")
 		c = f.connect() // asks for something else
 		c.configure([]string{"minimum-difficulty", "info"}, map[string]any{"minimum-difficulty.value": 1e-9})
-		f.want("other extensions", c.say(saySubscribe + sayAuthorize)[2:], "mining.set_difficulty", "mining.notify")
+		f.want("other extensions", c.say(saySubscribe+sayAuthorize).from(2), "mining.set_difficulty", "mining.notify")
 	})},
 	{35, "a sixth parameter without configure is accepted within the server's mask", plainField(func(f *field) {
 		c := f.rig()
@@ -187,7 +187,7 @@ var configureItems = []item{
 		c := f.rig()
 		f.srv.Publish(jobSet(rolled))
 		notify := pushed(c.hear(), "mining.notify")
-		if len(notify) != 1 || notify[0].text(5) != "20000004" {
+		if len(notify) != 1 || notify.at(0).text(5) != "20000004" {
 			f.Errorf("%v", notify)
 		}
 	})},

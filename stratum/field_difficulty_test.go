@@ -79,8 +79,8 @@ var difficultyItems = []item{
 		f.want("null id", c.say(`{"id":null,"method":"mining.suggest_target","params":["00000000ffff0000000000000000000000000000000000000000000000000000"]}`,
 			`{"id":null,"method":"mining.capabilities","params":[{"notify":[],"set_difficulty":{},"set_goal":[]}]}`))
 		heard := c.say(saySubscribe + sayAuthorize)
-		f.want("work", heard[1:], "3=true", "mining.set_difficulty", "mining.notify")
-		if got := heard[2].text(0); got != "1" {
+		f.want("work", heard.from(1), "3=true", "mining.set_difficulty", "mining.notify")
+		if got := heard.at(2).text(0); got != "1" {
 			f.Errorf("difficulty %s, want 1", got)
 		}
 		f.want("nonsense", f.connect().say(request(5, "mining.suggest_target", "xyz"), request(6, "mining.suggest_target", strings.Repeat("0", 64)), request(7, "mining.suggest_target")), "5=true", "6=true", "7=true")
@@ -167,7 +167,7 @@ var difficultyItems = []item{
 		lucky := c.job()
 		lucky.difficulty = 1 << 12 // what its hash meets; it was issued at 16
 		for i := range uint32(5) {
-			f.want("lucky", c.say(c.share(i, target{issue: lucky}, aShare, i<<24))[:1], fmt.Sprintf("%d=true", i))
+			f.want("lucky", c.say(c.share(i, target{issue: lucky}, aShare, i<<24)).first(), fmt.Sprintf("%d=true", i))
 		}
 		if f.hub.credit != 5*16 {
 			f.Errorf("credit %d, want %d", f.hub.credit, 5*16)
@@ -228,14 +228,14 @@ var difficultyItems = []item{
 	{49, "decay runs without shares arriving", func(t *testing.T) {
 		inField(t, func(c *Config) { c.StartDifficulty = 1 << 30 }, func(f *field) {
 			c, heard := f.sign("x", "x")
-			last := pushed(heard, "mining.set_difficulty")[0].text(0)
+			last := pushed(heard, "mining.set_difficulty").at(0).text(0)
 			time.Sleep(12 * time.Second)
 			for i, shift := range []int{1, 3, 6, 10, 15} {
 				time.Sleep(time.Minute)
 				got := pushed(c.hear(), "mining.set_difficulty")
-				if len(got) != 1 || got[0].text(0) == last {
+				if len(got) != 1 || got.at(0).text(0) == last {
 					f.Errorf("silent minute %d: %v", i+1, got)
-				} else if last = got[0].text(0); last != pool.Difficulty(1<<(30-shift)).Text(pool.RegtestScale) {
+				} else if last = got.at(0).text(0); last != pool.Difficulty(1<<(30-shift)).Text(pool.RegtestScale) {
 					f.Errorf("silent minute %d: %s", i+1, last)
 				}
 			}
@@ -284,13 +284,13 @@ func settles(t *testing.T, seed uint64, hashrate float64, limit time.Duration) (
 func comesBack(t *testing.T) {
 	inField(t, nil, func(f *field) {
 		c := f.rig()
-		f.want("proof", c.say(suggestion(5, units(1<<12)))[:1], "5=true")
-		f.want("proof", c.say(c.share(6, target{issue: c.job()}, aShare, 0))[:1], "6=true")
+		f.want("proof", c.say(suggestion(5, units(1<<12))).first(), "5=true")
+		f.want("proof", c.say(c.share(6, target{issue: c.job()}, aShare, 0)).first(), "6=true")
 		c.tw.hangUp()
 		synctest.Wait()
 		first := func(name, password string) string {
 			c := f.connect()
-			return pushed(c.say(saySubscribe+request(3, "mining.authorize", name, password)), "mining.set_difficulty")[0].text(0)
+			return pushed(c.say(saySubscribe+request(3, "mining.authorize", name, password)), "mining.set_difficulty").at(0).text(0)
 		}
 		for _, name := range []string{"alpha.north.r1", "ALPHA.North.R1"} {
 			if got := first(name, "d=1e-9"); got != pool.Difficulty(1<<12).Text(pool.RegtestScale) {

@@ -157,7 +157,7 @@ var framingItems = []item{
 		c := f.connect()
 		heard := c.say(`{"params": ["NerdMinerV2/1.8.3"] , "id" :1,"method": "mining.subscribe"}`,
 			"\t{ \"jsonrpc\" : \"2.0\", \"params\":[\"alpha.north.nerd\" ,\"x\"] ,\"worker\":{\"a\":[1]}, \"id\":2, \"method\":\"mining.authorize\" } ")
-		if len(heard) < 4 || heard[1].Result != "true" {
+		if len(heard) < 4 || heard.at(1).Result != "true" {
 			f.Errorf("%v", heard)
 		}
 	})},

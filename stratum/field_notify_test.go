@@ -80,7 +80,7 @@ var notifyItems = []item{
 				f.Errorf("%s", l)
 			}
 		}
-		if last := heard[len(heard)-1]; len(heard) < 3 || last.text(5) != "00000004" || last.text(6) != "0200ffff" || last.text(7) != "0000beef" {
+		if last := heard.last(); len(heard) < 3 || last.text(5) != "00000004" || last.text(6) != "0200ffff" || last.text(7) != "0000beef" {
 			f.Errorf("%s", last)
 		}
 	})},

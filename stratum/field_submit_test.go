@@ -119,10 +119,10 @@ var submitItems = []item{
 		c := f.connect()
 		f.want("fresh", c.say(submit), "1!25")
 		c.alive("fresh")
-		f.want("subscribed", c.say(saySubscribe + submit)[1:], "1!24")
+		f.want("subscribed", c.say(saySubscribe+submit).from(1), "1!24")
 		c.alive("subscribed")
 		c = f.connect()
-		f.want("authorized only", c.say(sayAuthorize + submit)[1:], "1!25")
+		f.want("authorized only", c.say(sayAuthorize+submit).from(1), "1!25")
 		c = f.rig()
 		f.want("unknown", c.say(strings.Replace(submit, "north.r1", "north.r9", 1), request(2, "mining.submit"), request(3, "mining.submit", nil, nil)), "1!24", "2!20", "3!20")
 		c.alive("working")
@@ -192,7 +192,7 @@ func ladderOfRejects(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 			c.hear()
-			f.want("a good one", c.say(c.share(5, target{issue: c.job()}, aShare, i<<24))[:1], "5=true")
+			f.want("a good one", c.say(c.share(5, target{issue: c.job()}, aShare, i<<24)).first(), "5=true")
 		}
 		c.alive("after 4500 rejects, never 1000 in a row")
 

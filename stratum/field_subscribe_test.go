@@ -18,10 +18,10 @@ var subscribedForm = regexp.MustCompile(`^\[\[\["mining.set_difficulty","([0-9a-
 func (c *client) subscribe(params ...any) string {
 	c.f.Helper()
 	heard := c.say(request(2, "mining.subscribe", params...))
-	if len(heard) == 0 || heard[0].ID != "2" {
+	if len(heard) == 0 || heard.at(0).ID != "2" {
 		c.f.Fatalf("subscribe %v: %v", params, heard)
 	}
-	m := subscribedForm.FindStringSubmatch(heard[0].Result)
+	m := subscribedForm.FindStringSubmatch(heard.at(0).Result)
 	if m == nil || m[3] != hex.EncodeToString(c.sess.en1[:]) {
 		c.f.Fatalf("subscribe %v: %s", params, heard[0])
 	}
@@ -44,8 +44,8 @@ var subscribeItems = []item{
 			f.connect().subscribe(params...)
 		}
 		c := f.connect()
-		f.want("without params", c.say(`{"id":1,"method":"mining.subscribe"}`)[1:])
-		f.want("params that are none", c.say(`{"id":1,"method":"mining.subscribe","params":"x"}`)[1:])
+		f.want("without params", c.say(`{"id":1,"method":"mining.subscribe"}`).from(1))
+		f.want("params that are none", c.say(`{"id":1,"method":"mining.subscribe","params":"x"}`).from(1))
 	})},
 	{14, "a long session id that is not hex is ignored", plainField(func(f *field) {
 		other := f.connect().subscribe("x")
@@ -58,7 +58,7 @@ var subscribeItems = []item{
 	{15, "the reply has nested string pairs, hex extranonce1 and an integer size", plainField(func(f *field) {
 		c := f.connect()
 		var r [3]any
-		if err := json.Unmarshal([]byte(c.say(request(1, "mining.subscribe"))[0].Result), &r); err != nil {
+		if err := json.Unmarshal([]byte(c.say(request(1, "mining.subscribe")).at(0).Result), &r); err != nil {
 			f.Fatal(err)
 		}
 		pairs := r[0].([]any)
@@ -81,7 +81,7 @@ var subscribeItems = []item{
 		c.tw.send(saySubscribe)
 		f.publish(3, 4)
 		heard := c.hear()
-		if len(heard) < 3 || heard[0].ID != "2" || heard[1].Method != "mining.set_difficulty" {
+		if len(heard) < 3 || heard.at(0).ID != "2" || heard.at(1).Method != "mining.set_difficulty" {
 			f.Errorf("%v", heard)
 		}
 		f.within("the reply", start, time.Second)

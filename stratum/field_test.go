@@ -102,14 +102,14 @@ func (f *field) connect() *client {
 
 // sign opens a connection, subscribes and authorizes with password, and returns
 // what came behind the two answers too.
-func (f *field) sign(agent, password string) (*client, []line) {
+func (f *field) sign(agent, password string) (*client, lines) {
 	f.Helper()
 	c := f.connect()
 	heard := c.say(request(2, "mining.subscribe", agent), request(3, "mining.authorize", "alpha.north.r1", password))
-	if len(heard) < 2 || heard[0].ID != "2" || heard[1].ID != "3" || heard[1].Result != "true" {
+	if len(heard) < 2 || heard.at(0).ID != "2" || heard.at(1).ID != "3" || heard.at(1).Result != "true" {
 		f.Fatalf("signing in: %v", heard)
 	}
-	return c, heard[2:]
+	return c, heard.from(2)
 }
 
 // rig is a connection that has work.
@@ -140,6 +140,21 @@ type line struct {
 
 func (l line) String() string { return l.raw }
 
+// lines are what was heard. What is not there is an empty line, so that a test
+// that finds nothing fails by what it wants, not by a panic.
+type lines []line
+
+func (l lines) at(i int) line {
+	if i < 0 || i >= len(l) {
+		return line{}
+	}
+	return l[i]
+}
+
+func (l lines) from(i int) lines { return l[min(i, len(l)):] }
+func (l lines) first() lines     { return l[:min(1, len(l))] }
+func (l lines) last() line       { return l.at(len(l) - 1) }
+
 // text is a parameter that is a string, number or boolean.
 func (l line) text(i int) string {
 	if i >= len(l.Params) {
@@ -150,25 +165,25 @@ func (l line) text(i int) string {
 
 // say sends lines in one write and returns all that is heard until nobody has
 // anything to do.
-func (c *client) say(lines ...string) []line {
+func (c *client) say(lines ...string) lines {
 	c.f.Helper()
 	return c.write(strings.Join(lines, "\n") + "\n")
 }
 
-func (c *client) write(text string) []line {
+func (c *client) write(text string) lines {
 	c.f.Helper()
 	c.tw.send(text)
 	return c.hear()
 }
 
-func (c *client) hear() []line {
+func (c *client) hear() lines {
 	c.f.Helper()
 	synctest.Wait()
 	out, _ := c.tw.recv()
 	return linesOf(c.f, out)
 }
 
-func linesOf(t testing.TB, out string) (all []line) {
+func linesOf(t testing.TB, out string) (all lines) {
 	t.Helper()
 	for raw := range strings.Lines(out) {
 		var m map[string]json.RawMessage
@@ -191,14 +206,14 @@ func linesOf(t testing.TB, out string) (all []line) {
 
 // want fails unless the lines are these, each being a method that was pushed, or
 // "id=result", or "id!code".
-func (f *field) want(what string, heard []line, want ...string) {
+func (f *field) want(what string, heard lines, want ...string) {
 	f.Helper()
 	if got := brief(heard); !slices.Equal(got, want) {
 		f.Errorf("%s: heard %v, want %v", what, got, want)
 	}
 }
 
-func brief(heard []line) []string {
+func brief(heard lines) []string {
 	var got []string
 	for _, l := range heard {
 		switch {
@@ -219,7 +234,7 @@ func codeOf(l line) string {
 }
 
 // pushed returns the lines of one method.
-func pushed(heard []line, method string) (some []line) {
+func pushed(heard lines, method string) (some lines) {
 	for _, l := range heard {
 		if l.Method == method {
 			some = append(some, l)
