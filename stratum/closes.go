@@ -30,6 +30,13 @@ const (
 	CloseServerFull               // MaxConns, or no free extranonce1
 	CloseNotPublished             // refused between Withdraw and the next Publish
 	ClosePanic                    // our defect, contained
+	CloseBadProxy                 // no PROXY header, where the network must send one
+	CloseNotTLS                   // something else than TLS on a port of TLS
+	CloseTLSHandshake             // the handshake failed
+	CloseTLSTimeout               // the handshake took too long
+	CloseStrangers                // refused: too many of this address have no work yet
+	CloseAddressFull              // refused: too many of this address
+	CloseNetworkFull              // refused: too many of this network
 	closeCount
 )
 
@@ -53,6 +60,13 @@ var closeNames = [closeCount]string{
 	CloseServerFull:   "server_full",
 	CloseNotPublished: "no_work",
 	ClosePanic:        "panic",
+	CloseBadProxy:     "bad_proxy_header",
+	CloseNotTLS:       "not_tls",
+	CloseTLSHandshake: "tls_handshake",
+	CloseTLSTimeout:   "tls_timeout",
+	CloseStrangers:    "too_many_strangers",
+	CloseAddressFull:  "address_full",
+	CloseNetworkFull:  "network_full",
 }
 
 // String returns the stable name, for metrics, logs and lists.

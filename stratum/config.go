@@ -1,8 +1,11 @@
 package stratum
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -36,15 +39,28 @@ type Config struct {
 
 	SharesPerMinute float64 // aimed at per connection; 0 is 10
 	MaxConns        int     // 0 is 20 000
+	Caps            Caps    // of one address and its neighbours
 	Limits          Limits
 	Log             zerolog.Logger
 }
 
-// Door is what the rigs of one listener are asked for; a zero field takes the
+// Door is what the rigs of one listener are asked for; a zero number takes the
 // Config's.
 type Door struct {
 	StartDifficulty, MinDifficulty pool.Difficulty
 	SharesPerMinute                float64
+
+	// TLS, where it is set, is spoken by every rig. It should have
+	// GetCertificate, not GetConfigForClient, so that session tickets work.
+	TLS *tls.Config
+
+	// ProxyFrom are the networks whose connections must begin with a header of
+	// the PROXY protocol. Nobody else's header is read.
+	ProxyFrom []netip.Prefix
+
+	// Reopen listens on the same address again. Without it the listener stays
+	// open while work is withdrawn, and connections are closed one by one.
+	Reopen func() (net.Listener, error)
 }
 
 // filled returns d with c's values for what it leaves open.
@@ -58,15 +74,17 @@ func (d Door) filled(c *Config) Door {
 // Limits are the bounds of one connection. A zero field takes the default
 // (decision 39, spec/reliability 1.3).
 type Limits struct {
-	Authorize  time.Duration // from accept to subscribed and authorized; 30 s
-	HalfLine   time.Duration // age of an unfinished line; 10 s
-	Idle       time.Duration // without a line; 60 min
-	WriteStall time.Duration // a full socket that takes nothing; 10 s
-	DrainGrace time.Duration // what rigs get to leave by themselves; 1 s
-	FirstLine  int           // bytes of a line before authorize; 4 KiB
-	Line       int           // bytes of a line after it; 8 KiB, and never more
-	Outbox     int           // bytes waiting for a rig that does not read; 64 KiB
-	Names      int           // authorized names; 128
+	Authorize   time.Duration // from accept to subscribed and authorized; 30 s
+	HalfLine    time.Duration // age of an unfinished line; 10 s
+	Idle        time.Duration // without a line; 60 min
+	WriteStall  time.Duration // a full socket that takes nothing; 10 s
+	DrainGrace  time.Duration // what rigs get to leave by themselves; 1 s
+	DrainSpread time.Duration // over which rigs are asked to, at most, and at most 1 ms a rig; 3 s
+	Greeting    time.Duration // from accept to the end of PROXY header and TLS handshake; 10 s
+	FirstLine   int           // bytes of a line before authorize; 4 KiB
+	Line        int           // bytes of a line after it; 8 KiB, and never more
+	Outbox      int           // bytes waiting for a rig that does not read; 64 KiB
+	Names       int           // authorized names; 128
 }
 
 // Fixed by protocol or by memory, not by taste.
@@ -100,6 +118,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: SharesPerMinute is %v, must be above 0 and at most 600", errConfig, c.SharesPerMinute)
 	case c.MaxConns < 0 || c.MaxConns > maxConns:
 		return c, fmt.Errorf("%w: MaxConns is %d, must be 1 to %d", errConfig, c.MaxConns, maxConns)
+	case c.Caps.Strangers < 0 || c.Caps.PerAddress < 0 || c.Caps.PerNetwork < 0:
+		return c, fmt.Errorf("%w: Caps are %+v, must not be negative", errConfig, c.Caps)
 	case c.Limits.Line > maxLine || c.Limits.FirstLine > maxLine:
 		return c, fmt.Errorf("%w: a line may have at most %d bytes", errConfig, maxLine)
 	}
@@ -113,6 +133,8 @@ func (c Config) withDefaults() (Config, error) {
 	setZero(&l.Idle, time.Hour)
 	setZero(&l.WriteStall, 10*time.Second)
 	setZero(&l.DrainGrace, time.Second)
+	setZero(&l.DrainSpread, 3*time.Second)
+	setZero(&l.Greeting, 10*time.Second)
 	setZero(&l.FirstLine, 4<<10)
 	setZero(&l.Line, maxLine)
 	setZero(&l.Outbox, 64<<10)

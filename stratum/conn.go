@@ -1,5 +1,10 @@
 package stratum
 
+import (
+	"net/netip"
+	"time"
+)
+
 // conn is all that a session knows of its rig's socket. Real sockets stand
 // behind it (conn_tcp.go), and in tests a twin that works inside a bubble of
 // synctest, where a real socket would hang.
@@ -7,17 +12,30 @@ package stratum
 // One goroutine reads. One at a time writes: the outbox sees to that. Close may
 // come from anywhere, any number of times, and ends the others.
 type conn interface {
+	// ReadHeader reads what a load balancer put before the rig's first byte and
+	// returns the rig's address, which Remote shows from now on; the zero value
+	// when the header names none.
+	ReadHeader(deadline time.Time) (netip.AddrPort, error)
+
+	// Handshake does what must be done before the first line can be read.
+	Handshake(deadline time.Time) error
+
 	// Read waits until the rig sent something, then reads once into a buffer
 	// borrowed from l. While it waits it holds none, so that ten thousand idle
 	// rigs need no buffers. io.EOF is a hang-up. On an error no buffer is held.
 	Read(l lender) (int, error)
 
 	// TryWrite writes what the socket takes at once, and never blocks. A full
-	// socket is a short count without an error.
+	// socket is a short count without an error. What was counted cannot be
+	// taken back, and may still be held: see Held.
 	TryWrite(bufs [][]byte) (int, error)
 
-	// WaitWrite blocks until the socket would take something.
+	// WaitWrite blocks until the socket would take something, and writes what it
+	// takes of what is held.
 	WaitWrite() error
+
+	// Held reports bytes that TryWrite counted and the socket did not take yet.
+	Held() bool
 
 	Close() error
 	Remote() string

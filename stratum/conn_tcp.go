@@ -4,10 +4,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cordee/stratum/proxyproto"
 )
 
 // tcpConn is a socket, read and written through its file descriptor so that
@@ -16,7 +20,7 @@ import (
 type tcpConn struct {
 	nc     net.Conn
 	raw    syscall.RawConn
-	remote string
+	remote atomic.Pointer[string]
 
 	lender  lender // of the Read in progress
 	readN   int
@@ -47,13 +51,54 @@ func newTCPConn(nc net.Conn) (*tcpConn, bool) {
 		// Errors here are those of a socket already gone, which Read will report.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 10 * time.Second, Count: 3})
 	}
-	c := &tcpConn{nc: nc, raw: raw, remote: nc.RemoteAddr().String()}
+	c := &tcpConn{nc: nc, raw: raw}
+	remote := nc.RemoteAddr().String()
+	c.remote.Store(&remote)
 	c.readFn, c.tryFn, c.waitFn = c.readOnce, c.tryOnce, c.waitOnce
 	return c, true
 }
 
-func (c *tcpConn) Remote() string { return c.remote }
-func (c *tcpConn) Close() error   { return c.nc.Close() }
+func (c *tcpConn) Remote() string            { return *c.remote.Load() }
+func (c *tcpConn) Close() error              { return c.nc.Close() }
+func (c *tcpConn) Handshake(time.Time) error { return nil }
+func (c *tcpConn) Held() bool                { return false }
+
+// ReadHeader looks at what came without taking it, until it is a whole header,
+// and then takes that and not a byte more.
+func (c *tcpConn) ReadHeader(deadline time.Time) (client netip.AddrPort, err error) {
+	if err := c.nc.SetReadDeadline(deadline); err != nil {
+		return client, err
+	}
+	buf := make([]byte, proxyproto.MaxHeader)
+	var n int
+	werr := c.raw.Read(func(fd uintptr) bool {
+		var seen int
+		seen, err = ignoringEINTR(func() (int, error) {
+			k, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_PEEK)
+			return k, err
+		})
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case err == nil && seen == 0:
+			err = io.EOF
+		case err == nil:
+			client, n, err = proxyproto.Parse(buf[:seen])
+		}
+		return !errors.Is(err, proxyproto.ErrShort) // more of it wakes us again
+	})
+	if err = errors.Join(werr, err); err != nil {
+		return client, err
+	}
+	if _, err := io.ReadFull(c.nc, buf[:n]); err != nil { // it is there
+		return client, err
+	}
+	if client.IsValid() {
+		remote := client.String()
+		c.remote.Store(&remote)
+	}
+	return client, c.nc.SetReadDeadline(time.Time{})
+}
 
 // Read tries first and waits only when there is nothing. Both happen inside one
 // raw.Read: the poller forgets an edge that comes between two of them.

@@ -32,7 +32,15 @@
 // under session.mu. It is not held across a write, a hash or the journal: the
 // write side has an owner flag (outbox.writing), and whoever holds that writes
 // unlocked. Lock order: Server.pubMu, Server.mu, session.mu, sheet.mu; a
-// session never takes Server.mu while it holds its own.
+// session never takes Server.mu while it holds its own. crowd.mu and tlsConn.mu
+// are leaves.
+//
+// # Doors
+//
+// What comes before the first line is done on the session's goroutine, within
+// one deadline: the PROXY header of a balancer, then the TLS handshake. A TLS
+// connection waits for its rig, and is written to, like a plain one: see
+// tlsConn. Without work listeners are closed, and opened again with it.
 //
 // # Bounds
 //
@@ -40,6 +48,10 @@
 //	outbox           64 KiB of answers, and one pending work
 //	issued jobs      32 a connection
 //	names            128 a connection, all of one member
+//	connections      MaxConns, and Caps of one address and network; fewer
+//	                 before the first work
+//	handshakes       10 s each; at once, twice the processors
+//	PROXY header     107 bytes of version 1, 2 KiB of version 2
 //	duplicates       pool.MaxSeen a connection and tip
 //
 // Every close has a name: see CloseReason.

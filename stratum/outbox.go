@@ -56,6 +56,7 @@ func (s *session) drainOutbox() {
 		if err != nil {
 			s.closeLocked(writeReason(err))
 		}
+		s.stalledSince.Store(s.srv.now())
 		if s.pump(nil) {
 			s.box.writing = false
 			s.stalledSince.Store(0)
@@ -66,7 +67,8 @@ func (s *session) drainOutbox() {
 	}
 }
 
-// pump writes until nothing waits (true) or the socket is full (false). The
+// pump writes until nothing waits (true) or the socket is full (false): then
+// something is left here, or held by the connection. The
 // caller holds s.mu and owns writing.
 func (s *session) pump(out []byte) bool {
 	b := &s.box
@@ -86,7 +88,7 @@ func (s *session) pump(out []byte) bool {
 			bufs, undo = s.issue(bufs)
 		}
 		if len(bufs) == 0 {
-			return true
+			return !s.conn.Held()
 		}
 		total := 0
 		for _, p := range bufs {
@@ -226,18 +228,24 @@ func (s *session) nextVariant(counter uint32) (uint8, bool) {
 
 // writeReason names a write error.
 func writeReason(err error) CloseReason {
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	switch {
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		return CloseHangup
+	case errors.Is(err, errHeld):
+		return CloseOutboxFull
 	}
 	return CloseWriteError
 }
 
 // readReason names a read error.
 func readReason(err error) CloseReason {
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ETIMEDOUT) {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ETIMEDOUT):
 		return CloseHangup
+	case errors.Is(err, errHeld):
+		return CloseOutboxFull
 	}
 	return CloseReadError
 }

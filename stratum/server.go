@@ -4,8 +4,8 @@ import (
 	"container/list"
 	"context"
 	"errors"
-	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +35,8 @@ type Server struct {
 	quiet    [eventCount]quiet
 	nonces   nonces
 	memory   memory
+	crowd    crowd
+	lane     lane
 	desks    sync.Pool
 	kick     chan struct{} // a newer set waits for the broadcaster
 	stop     chan struct{} // closed when drained
@@ -46,10 +48,10 @@ type Server struct {
 
 	mu        sync.Mutex
 	list      []*session
-	young     list.List // of *session, oldest first, less those that were found to be rigs
-	listeners map[net.Listener]struct{}
+	young     list.List                 // of *session, oldest first, less those that were found to be rigs
+	listeners map[net.Listener]reopener // nil for one that stays open
+	gate      chan struct{}             // while withdrawn; closed by the next Publish
 	ids       uint64
-	refusing  bool // withdrawn
 	draining  bool
 	running   bool // background goroutines
 	stopped   bool
@@ -67,9 +69,11 @@ func NewServer(cfg Config) (*Server, error) {
 		start:     time.Now(),
 		kick:      make(chan struct{}, 1),
 		stop:      make(chan struct{}),
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[net.Listener]reopener),
+		lane:      make(lane, 2*runtime.GOMAXPROCS(0)),
 	}
 	s.firmware.Store(cfg.Firmware)
+	s.crowd.caps = cfg.Caps
 	s.nonces.prefix = cfg.Prefix
 	s.nonces.rotated = s.now()
 	s.desks.New = func() any { return new(desk) }
@@ -78,129 +82,6 @@ func NewServer(cfg Config) (*Server, error) {
 
 // now is a monotonic clock in milliseconds, never 0: 0 stands for never.
 func (s *Server) now() int64 { return time.Since(s.start).Milliseconds() + 1 }
-
-// Serve is ServeDoor for a listener that asks nothing of its own.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	return s.ServeDoor(ctx, ln, Door{})
-}
-
-// ServeDoor accepts rigs from ln until ctx ends or the server is drained, and then
-// closes ln and returns nil. Connections live on: only Drain ends them. An
-// accept error, such as too many open files, is survived: it is retried after
-// 10 ms to 1 s. ErrStopped if the server was drained before.
-func (s *Server) ServeDoor(ctx context.Context, ln net.Listener, door Door) error {
-	s.mu.Lock()
-	if s.draining {
-		s.mu.Unlock()
-		_ = ln.Close()
-		return ErrStopped
-	}
-	s.listeners[ln] = struct{}{}
-	s.runLocked()
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, ln)
-		s.mu.Unlock()
-		_ = ln.Close()
-	}()
-	unhook := context.AfterFunc(ctx, func() { _ = ln.Close() })
-	defer unhook()
-
-	const first, most = 10 * time.Millisecond, time.Second
-	pause := first
-	for {
-		nc, err := ln.Accept()
-		if err == nil {
-			pause = first
-			s.admit(nc, door)
-			continue
-		}
-		if ctx.Err() != nil || s.isDraining() {
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("stratum: listener %s: %w", ln.Addr(), err)
-		}
-		s.count.acceptFails.Add(1)
-		s.cfg.Log.Error().Str("event", "conn.accept_error").Err(err).Dur("retry_ms", pause).
-			Msg("no connection can be accepted; check the limit of open files")
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.stop:
-			return nil
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, most)
-	}
-}
-
-func (s *Server) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
-}
-
-// admit starts a session for nc, or closes it.
-func (s *Server) admit(nc net.Conn, door Door) {
-	c, ok := newTCPConn(nc)
-	if !ok {
-		s.count.acceptFails.Add(1)
-		s.cfg.Log.Error().Str("event", "conn.accept_error").Str("type", fmt.Sprintf("%T", nc)).
-			Msg("connection has no file descriptor")
-		_ = nc.Close()
-		return
-	}
-	s.enter(c, door)
-}
-
-// enter starts a session on c that came in by door, or closes c with a name.
-func (s *Server) enter(c conn, door Door) *session {
-	sess := newSession(s, c, door)
-	now := sess.openedMs
-	s.count.opened.Add(1)
-
-	s.mu.Lock()
-	refuse := CloseNone
-	leaves, room := s.makeRoom()
-	switch {
-	case s.draining:
-		refuse = CloseDraining
-	case s.refusing:
-		refuse = CloseNotPublished
-	case !room:
-		refuse = CloseServerFull
-	default:
-		var ok bool
-		if sess.en1, ok = s.nonces.take(now, s.number.Load()); !ok {
-			refuse = CloseServerFull
-		}
-	}
-	if refuse != CloseNone {
-		s.mu.Unlock()
-		if leaves != nil {
-			leaves.close(CloseServerFull)
-		}
-		_ = c.Close()
-		s.ended(sess, refuse)
-		return nil
-	}
-	s.ids++
-	sess.id = s.ids
-	sess.place = len(s.list)
-	s.list = append(s.list, sess)
-	sess.young = s.young.PushBack(sess)
-	s.runLocked()
-	s.sessions.Go(func() { s.serve(sess) })
-	s.mu.Unlock()
-	if leaves != nil {
-		leaves.close(CloseServerFull)
-	}
-
-	s.cfg.Log.Debug().Str("event", "conn.open").Uint64("conn", sess.id).Str("remote", c.Remote()).Send()
-	return sess
-}
 
 // serve is a session's goroutine, from open to the last trace.
 func (s *Server) serve(sess *session) {
@@ -219,6 +100,7 @@ func (s *Server) serve(sess *session) {
 	s.list = s.list[:len(s.list)-1]
 	s.young.Remove(sess.young)
 	s.mu.Unlock()
+	s.crowd.leave(&sess.seat)
 	s.nonces.free(sess.en1)
 	s.ended(sess, reason)
 }
@@ -265,7 +147,7 @@ func (s *Server) Publish(set JobSet) {
 	s.tip.Store(set.Jobs[0].Tip)
 	s.set.Store(&published{set: set, number: s.number.Add(1), sheets: sheets})
 	s.mu.Lock()
-	s.refusing = false
+	s.reopenLocked()
 	s.mu.Unlock()
 	s.pubMu.Unlock()
 	select {
@@ -274,14 +156,14 @@ func (s *Server) Publish(set JobSet) {
 	}
 }
 
-// Withdraw says that there is nothing to mine: every connection is closed with
-// reason, so that rigs go to their backup pool, and new ones are closed until
-// the next Publish.
+// Withdraw says that there is nothing to mine: listeners that can be opened again
+// are closed and every connection is, with reason, so that rigs go to their
+// backup pool and find no open port here until the next Publish.
 func (s *Server) Withdraw(reason CloseReason) {
 	s.pubMu.Lock()
 	s.set.Store(nil)
 	s.mu.Lock()
-	s.refusing = true
+	s.shutLocked()
 	s.mu.Unlock()
 	s.pubMu.Unlock()
 	for _, sess := range s.snapshot(nil) {
@@ -289,9 +171,10 @@ func (s *Server) Withdraw(reason CloseReason) {
 	}
 }
 
-// Drain ends the server: no more accepts, client.reconnect to every rig, a
-// moment in which submits still are answered and rigs leave by themselves, then
-// the rest is closed by name. It returns nil when every session has ended, or
+// Drain ends the server: no more accepts, client.reconnect to one rig after the
+// other so that they do not come back as one wave, a moment in which submits
+// still are answered and rigs leave by themselves, then the rest is closed by
+// name. It returns nil when every session has ended, or
 // ctx's error when that came first; connections are closed then too, but a
 // session may still wait for its verdict.
 func (s *Server) Drain(ctx context.Context) error {
@@ -301,14 +184,12 @@ func (s *Server) Drain(ctx context.Context) error {
 		_ = ln.Close()
 	}
 	s.mu.Unlock()
-	for _, sess := range s.snapshot(nil) {
-		sess.push(reconnectLine)
-	}
 	ended := make(chan struct{})
 	go func() {
 		s.sessions.Wait()
 		close(ended)
 	}()
+	s.sendAway(ctx, ended)
 	grace := time.NewTimer(s.cfg.Limits.DrainGrace)
 	defer grace.Stop()
 	var err error

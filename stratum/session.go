@@ -24,6 +24,7 @@ type session struct {
 	srv      *Server
 	conn     conn
 	door     Door // what its listener asks for
+	seat     seat // among those of its address
 	id       uint64
 	opened   time.Time
 	openedMs int64
@@ -143,6 +144,9 @@ func (s *session) run() (reason CloseReason) {
 			reason = ClosePanic
 		}
 	}()
+	if r := s.greet(); r != CloseNone {
+		return r
+	}
 	for {
 		n, err := s.conn.Read(s)
 		if err != nil {
@@ -273,6 +277,7 @@ func (s *session) start() {
 	}
 	s.floor = max(s.floor, s.wish.floor)
 	s.started = true
+	s.srv.crowd.settle(&s.seat)
 	s.startMs, s.meter.at = now, now
 	s.nextTick = now + tickMillis
 	s.vardiff = pool.NewVardiff(d.PowerOfTwo(), s.door.SharesPerMinute, now)

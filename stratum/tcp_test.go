@@ -25,12 +25,18 @@ import (
 // listen serves srv on loopback until the test ends.
 func listen(t *testing.T, srv *Server) string {
 	t.Helper()
+	return listenDoor(t, srv, Door{})
+}
+
+// listenDoor is listen by a door of its own.
+func listenDoor(t *testing.T, srv *Server, door Door) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(t.Context(), ln) }()
+	go func() { served <- srv.ServeDoor(t.Context(), ln, door) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

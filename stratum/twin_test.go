@@ -3,7 +3,9 @@ package stratum
 import (
 	"io"
 	"net"
+	"net/netip"
 	"sync"
+	"time"
 )
 
 // twin is a conn without a socket, for bubbles of synctest: what blocks, blocks
@@ -17,6 +19,7 @@ type twin struct {
 	room   int // bytes that out may hold: the socket's buffer
 	closed bool
 	writes int // calls that wrote something
+	remote string
 }
 
 func newTwin(room int) *twin {
@@ -81,7 +84,16 @@ func (t *twin) Close() error {
 	return nil
 }
 
-func (t *twin) Remote() string { return "192.0.2.1:4444" }
+func (t *twin) Remote() string {
+	if t.remote != "" {
+		return t.remote
+	}
+	return "192.0.2.1:4444"
+}
+
+func (*twin) ReadHeader(time.Time) (a netip.AddrPort, err error) { return a, nil }
+func (*twin) Handshake(time.Time) error                          { return nil }
+func (*twin) Held() bool                                         { return false }
 
 func (t *twin) send(s string) {
 	t.mu.Lock()

@@ -137,7 +137,8 @@ func parseV2(b []byte) (client netip.AddrPort, n int, err error) {
 		return client, n, nil
 	}
 	// Behind the addresses stand TLVs, which nothing here needs.
-	body, need := b[fixedV2:n], 0
+	body := b[fixedV2:n]
+	var need int
 	switch b[13] {
 	case unspec:
 		return client, n, nil
