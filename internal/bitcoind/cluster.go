@@ -91,11 +91,16 @@ const sayAgain = 10 * time.Second
 
 // waitReady checks a node until it is past its own start.
 func (n *node) waitReady(ctx context.Context) error {
+	var last error
 	began, told := time.Now(), time.Time{}
 	for {
 		cctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := n.check(cctx)
 		cancel()
+		if err != nil && last != nil && ctx.Err() != nil {
+			return last // what the node said, not that the last look was cut off
+		}
+		last = err
 		again := errors.Is(err, ErrWarmup) || errors.Is(err, ErrBusy) ||
 			(errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTimeout) || n.noCookieYet(err)) && time.Since(began) < n.cfg.StartWait
 		if !again {

@@ -49,7 +49,7 @@ func TestNamedConditions(t *testing.T) {
 			cfg.Log = zerolog.New(book)
 
 			f.Fail(c.method, c.fault)
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			err := newCluster(t, cfg).Check(ctx)
 			if !errors.Is(err, c.want) {
