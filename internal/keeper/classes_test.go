@@ -81,6 +81,30 @@ func TestSettlementIsOfTheMinedClass(t *testing.T) {
 	}
 }
 
+// A split is computed once for all classes, and again for another cut or another
+// template of the same parent: a receipt never cites a slot that it is not of.
+func TestSplitIsOfItsCutAndTemplate(t *testing.T) {
+	kt := newKit(t, 3, nil)
+	kt.work(3, 1, 2)
+	kt.close()
+	tpl := kt.template(kt.chain.tip, 50e8)
+	_, first := kt.jobOn(tpl, pool.DefaultClass)
+	_, other := kt.jobOn(tpl, pool.LargeClass)
+	if first.CreditsRoot() != other.CreditsRoot() {
+		t.Error("credits of two classes differ")
+	}
+	kt.work(3, 3, 3, 3)
+	kt.close()
+	_, next := kt.jobOn(tpl, pool.DefaultClass)
+	if next.Slot != 2 || len(first.Credits) != 2 || len(next.Credits) != 3 {
+		t.Errorf("slot %d credits %d members, then slot %d credits %d", first.Slot, len(first.Credits), next.Slot, len(next.Credits))
+	}
+	_, less := kt.jobOn(kt.template(kt.chain.tip, 25e8), pool.DefaultClass)
+	if less.Reward != 25e8 || len(less.Credits) != 3 || less.Credits[0].Sats*2 > next.Credits[0].Sats+2 {
+		t.Errorf("of another value: %+v", less.Credits)
+	}
+}
+
 // What pages call expected is of the largest class of the newest template,
 // whichever came last, and follows a newer template and a newer cut.
 func TestExpectedIsOfTheLargestClass(t *testing.T) {
