@@ -95,9 +95,9 @@ func TestComposeFits(t *testing.T) {
 	equal("members' folder", filepath.Dir(cfg.MembersPath), filepath.Dir(cfg.Path))
 
 	// What the node keeps free is the formula of the comment above it, for the
-	// class of 6500 bytes, and enough for every class that jobs are made for.
+	// class of 6500 bytes: larger ones are cut to it on a full block.
 	reserved, err := strconv.ParseInt(one("blockreservedweight"), 10, 64)
-	if err != nil || reserved != doctor.NeededWeight(6500) || reserved < doctor.NeededWeight(pool.DefaultClass.MaxCoinbase) {
+	if err != nil || reserved != doctor.NeededWeight(pool.LargeClass.MaxCoinbase) || reserved < doctor.NeededWeight(pool.DefaultClass.MaxCoinbase) {
 		t.Errorf("-blockreservedweight=%d, %v", reserved, err)
 	}
 }
