@@ -42,9 +42,10 @@ func TestDoctorBesidePool(t *testing.T) {
 	if c := checks["journal"]; !strings.Contains(c.Text, "being written") {
 		t.Errorf("%+v", c)
 	}
-	// What a real Core keeps free, where the test has one; btcd does not tell.
-	if c, want := checks["node n0: reserved weight"], doctor.Unknown; n.Kind == sandbox.Core && c.State != doctor.Good ||
-		n.Kind != sandbox.Core && c.State != want {
+	// What a real Core keeps free, 8000 where nobody asks for more, is enough for
+	// the default class and not for the largest; btcd does not tell.
+	if c := checks["node n0: reserved weight"]; n.Kind == sandbox.Core && (c.State != doctor.Warn || !strings.Contains(c.Do, "64368")) ||
+		n.Kind != sandbox.Core && c.State != doctor.Unknown {
 		t.Errorf("%+v", c)
 	}
 	p.kill()
