@@ -9,10 +9,12 @@ GO       ?= go
 ARGS     ?=
 FUZZTIME ?= 20s
 COUNT    ?= 6
+KILLS    ?= 100
+AWAY     ?= 1h
 BASE     ?=
 TOOLS    := .cache/bin
 
-.PHONY: help deps build test demo ci race lint fuzz e2e bench fmt clean
+.PHONY: help deps build test demo ci race lint fuzz e2e chaos soak bench fmt clean
 
 help: ## show this menu
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -29,7 +31,7 @@ test: deps ## run every test, on a real node (5 minutes at most, cold)
 demo: build ## mine on a private chain and watch; ARGS="--blocks 3 --json" ends after 3 blocks
 	bin/cordee demo $(ARGS)
 
-ci: ## everything .ci/run asks for after the tests: lint, race, fuzz, e2e (40 minutes at most)
+ci: ## everything .ci/run asks for after the tests: lint, race, fuzz, e2e with kills (40 minutes at most)
 	@tools/stage.sh lint 600 $(MAKE) lint
 	@tools/stage.sh race 600 $(MAKE) race
 	@tools/stage.sh fuzz 900 $(MAKE) fuzz
@@ -44,9 +46,21 @@ lint: $(TOOLS)/golangci-lint ## check formats, mistakes and the rules of .golang
 fuzz: ## fuzz every target for FUZZTIME (20s) each
 	tools/fuzz.sh $(FUZZTIME)
 
-e2e: ## run the programs and nodes as processes: on btcd, and on CORDEE_BITCOIND where that is set
+# What CI adds to the same tests of make test: ten kills, and a minute without Redis.
+e2e: export CORDEE_CHAOS_KILLS = 10
+e2e: export CORDEE_REDIS_AWAY = 60s
+e2e: ## run the programs and nodes as processes, some killed: on btcd, and on CORDEE_BITCOIND where that is set
 	env -u CORDEE_BITCOIND $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/
 	@if [[ -n "$${CORDEE_BITCOIND:-}" ]]; then set -x; $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/; fi
+
+chaos: export CORDEE_CHAOS_KILLS = $(KILLS)
+chaos: ## kill -9 pool and Redis KILLS (100) times while rigs mine, and recompute everything; on the nodes of e2e
+	env -u CORDEE_BITCOIND $(GO) test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/cordee/
+	@if [[ -n "$${CORDEE_BITCOIND:-}" ]]; then set -x; $(GO) test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/cordee/; fi
+
+soak: ## split 10 million shares by both paths, then mine without Redis for AWAY (1h)
+	CORDEE_PPLNS_SHARES=10000000 $(GO) test -count=1 -v -timeout 60m -run '^TestPathsAgreeOverManyShares$$' ./payout/verify/
+	CORDEE_REDIS_AWAY=$(AWAY) $(GO) test -count=1 -v -timeout 6h -run '^TestRedisGoesAway$$' ./cmd/cordee/
 
 bench: $(TOOLS)/benchstat ## run every benchmark COUNT (6) times into .cache/bench.txt; BASE=file compares with an earlier one
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee .cache/bench.txt
