@@ -130,7 +130,7 @@ func (p *testPool) append(path, text string) {
 // the running pool, and must agree.
 func (p *testPool) paying(blocks int, waits bool) {
 	p.t.Helper()
-	eventually(p.t, 30*time.Second, "blocks that credit members", func() error {
+	eventually(p.t, 2*time.Minute, "blocks that credit members", func() error {
 		r, err := auditChain(p.t.Context(), p.config)
 		if err != nil {
 			p.t.Fatal(err)
