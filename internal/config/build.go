@@ -32,6 +32,7 @@ func build(f *tomlfile.File, raw *rawConfig) *Config {
 	b.listeners()
 	b.web()
 	b.ports()
+	b.limits()
 	b.journal()
 	b.store()
 	b.payout()
@@ -150,6 +151,8 @@ func (b *builder) listeners() {
 			l.SharesPerMinute = int(b.within(at+".shares_per_minute", *r.SharesPerMinute, 4, 20))
 		}
 		b.difficulty(at, r, &l)
+		b.tls(at, r, &l)
+		l.ProxyFrom = b.networks(at+".proxy_from", r.ProxyFrom, "anyone could choose the address he is known by")
 		b.c.Listeners = append(b.c.Listeners, l)
 	}
 }

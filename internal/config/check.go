@@ -48,8 +48,8 @@ func secret(name string) error {
 }
 
 // Check looks at what depends on the machine: that DataDir and the journal's
-// directory exist or can be made and take files, and that the slot key, where
-// there is one, is kept from others. Directories that are missing are made,
+// directory exist or can be made and take files, that the slot key, where there
+// is one, is kept from others, and that certificates fit their keys. Directories that are missing are made,
 // mode 0700. The error is a *tomlfile.Error that names the keys.
 func (c *Config) Check() error {
 	f := &tomlfile.File{Name: c.Path}
@@ -66,6 +66,7 @@ func (c *Config) Check() error {
 			f.Errorf("slot_key", "%v", err)
 		}
 	}
+	checkCertificates(f, c)
 	return f.Err()
 }
 

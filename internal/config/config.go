@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"time"
 
 	"cordee/internal/tomlfile"
@@ -21,6 +22,7 @@ type Config struct {
 	Edge      Edge
 	Nodes     []Node     // at least one, no two alike
 	Listeners []Listener // at least one
+	Limits    Limits
 	Journal   Journal
 	Redis     *Redis // where credits are kept; nil keeps them in memory
 	Web       Web
@@ -65,6 +67,18 @@ type Listener struct {
 	// rounded up and Start down, but never below Min.
 	Start, Min      pool.Difficulty
 	SharesPerMinute int // vardiff's aim, 4 to 20
+
+	TLSCert, TLSKey string         // PEM files; "" and "" is a port without TLS
+	ProxyFrom       []netip.Prefix // who must send a header of the PROXY protocol
+}
+
+// Limits bound the connections from one place; the process's limit of open
+// files bounds all of them.
+type Limits struct {
+	PerIP          int // of one IPv4 address or IPv6 /64
+	PerNetwork     int // of one /24 or /56; at least PerIP
+	StrangersPerIP int // of one address, before their first work; at most PerIP
+	Trusted        []netip.Prefix
 }
 
 // Journal is where and how accepted shares are made durable (decision 12).

@@ -82,6 +82,9 @@ func TestExampleExamples(t *testing.T) {
 		strings.NewReplacer("# zmq", "zmq", `# name = "core"`, `name = "core"`),
 		strings.NewReplacer(append(redisKeys, "# mode =", "mode =")...),
 		strings.NewReplacer(append(redisKeys, `# mode = "single"`, `mode = "sentinel"`, "# master", "master", "# sentinel_password", "sentinel_password")...),
+		strings.NewReplacer("# tls_cert", "tls_cert", "# tls_key", "tls_key"),
+		strings.NewReplacer("# proxy_from", "proxy_from"),
+		strings.NewReplacer("# trusted", "trusted"),
 		strings.NewReplacer("# fees", "fees", "#   {", "{", "# ]", "]"),
 		strings.NewReplacer("# ack = \"durable\"", "ack = \"written\"", "# ack_written", "ack_written"),
 	} {

@@ -23,6 +23,7 @@ type rawConfig struct {
 	Edge      rawEdge       `toml:"edge,required"`
 	Nodes     []rawNode     `toml:"node"`
 	Listeners []rawListener `toml:"listener"`
+	Limits    rawLimits     `toml:"limits"`
 	Journal   rawJournal    `toml:"journal"`
 	Redis     rawRedis      `toml:"redis"`
 	Web       rawWeb        `toml:"web"`
@@ -48,6 +49,16 @@ type rawListener struct {
 	StartDifficulty *float64 `toml:"start_difficulty"`
 	MinDifficulty   *float64 `toml:"min_difficulty"`
 	SharesPerMinute *int64   `toml:"shares_per_minute"`
+	TLSCert         string   `toml:"tls_cert"`
+	TLSKey          string   `toml:"tls_key"`
+	ProxyFrom       []string `toml:"proxy_from"`
+}
+
+type rawLimits struct {
+	PerIP          int64    `toml:"per_ip"`
+	PerNetwork     int64    `toml:"per_network"`
+	StrangersPerIP int64    `toml:"strangers_per_ip"`
+	Trusted        []string `toml:"trusted"`
 }
 
 type rawJournal struct {
@@ -109,6 +120,7 @@ func defaults() rawConfig {
 		Members: "members.toml",
 		SlotKey: "slot.key",
 		Store:   "memory",
+		Limits:  rawLimits{PerIP: defaultPerIP, PerNetwork: defaultPerNetwork, StrangersPerIP: defaultStrangers},
 		Journal: rawJournal{SegmentSize: defaultSegment, Ack: "durable"},
 		Redis:   rawRedis{Name: defaultRedisName, Timeout: tomlfile.Duration(defaultRedisTimeout)},
 		Web:     rawWeb{Address: defaultWeb},
@@ -146,4 +158,8 @@ var hints = map[string]string{
 	"testnet":         "write network = \"testnet4\", \"signet\" or \"regtest\"",
 	"members_file":    "write members",
 	"treasury_script": "write treasury with an address",
+	"tls":             "write tls_cert and tls_key with the names of their files",
+	"cert":            "write tls_cert",
+	"proxy_protocol":  "write proxy_from with the networks of your balancers, like [\"10.0.0.5/32\"]",
+	"max_connections": "the limit of open files bounds all of them; per_ip and per_network those of one place",
 }
