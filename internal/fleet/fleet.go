@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -38,6 +39,10 @@ type Config struct {
 
 	// Dial opens connections; nil means net.Dialer with a 10 s timeout.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// TLS, where it is set, is spoken by every rig. A name to check the server's
+	// certificate by is taken from Addr unless it has one.
+	TLS *tls.Config
 
 	// OnEvent sees everything that happens, in order for each rig. It is called
 	// from the rigs' goroutines, several at once, and must not block.
@@ -90,11 +95,42 @@ func New(cfg Config) (*Fleet, error) {
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
+	if cfg.TLS != nil {
+		cfg.Dial = overTLS(cfg.Dial, cfg.TLS.Clone())
+	}
 	f := &Fleet{cfg: cfg}
 	for i := range cfg.Rigs {
 		f.rigs = append(f.rigs, newRig(f, i))
 	}
 	return f, nil
+}
+
+// dial is the type of Config.Dial.
+type dial = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// overTLS returns a dial whose connections speak TLS over those of below.
+func overTLS(below dial, cfg *tls.Config) dial {
+	if cfg.ClientSessionCache == nil {
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1) // all are of one server
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := below(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		own := cfg.Clone()
+		if own.ServerName == "" {
+			own.ServerName, _, _ = net.SplitHostPort(addr) // was checked by New
+		}
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		secure := tls.Client(conn, own)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close() // nothing was said on it
+			return nil, err
+		}
+		return secure, nil
+	}
 }
 
 // Run connects the rigs and mines until ctx ends. A rig that loses its
