@@ -71,7 +71,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return misuse{fmt.Errorf("%w: see cordee-load --help", err)}
 		},
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "url", Usage: "server as `HOST:PORT`; a leading stratum+tcp:// is accepted"},
+			&cli.StringFlag{Name: "url", Usage: "server as `HOST:PORT`; a leading stratum+tcp:// is accepted, stratum+ssl:// speaks TLS"},
+			&cli.BoolFlag{Name: "insecure", Usage: "with stratum+ssl://, take any certificate, as most rigs do"},
 			&cli.StringFlag{Name: "user", Usage: "`NAME` to authorize with; %d becomes the rig's number, from 1"},
 			&cli.StringFlag{Name: "password", Value: "x", Usage: "`PASSWORD` of all rigs"},
 			&cli.StringFlag{Name: "agent", Value: "cordee-load/1", Usage: "user `AGENT` of all rigs"},

@@ -169,14 +169,15 @@ func TestParseRate(t *testing.T) {
 func TestParseURL(t *testing.T) {
 	for text, want := range map[string]string{
 		"127.0.0.1:3333": "127.0.0.1:3333", "stratum+tcp://pool.example:3333": "pool.example:3333",
-		"Stratum+TCP://[::1]:1/": "[::1]:1",
+		"Stratum+TCP://[::1]:1/": "[::1]:1", "stratum+ssl://pool.example:3443": "pool.example:3443",
 	} {
-		if got, err := parseURL(text); err != nil || got != want {
-			t.Errorf("%q: %q (%v), want %q", text, got, err, want)
+		got, secure, err := parseURL(text)
+		if err != nil || got != want || secure != strings.Contains(text, "ssl") {
+			t.Errorf("%q: %q, TLS %t (%v), want %q", text, got, secure, err, want)
 		}
 	}
 	for _, text := range []string{"", "pool", ":3333", "pool:", "pool:0", "pool:65536", "pool:x", "http://a:1", "a:1/b", "::1:3"} {
-		if got, err := parseURL(text); err == nil {
+		if got, _, err := parseURL(text); err == nil {
 			t.Errorf("%q was read as %q", text, got)
 		}
 	}

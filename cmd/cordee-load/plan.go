@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -32,7 +33,7 @@ func planOf(c *cli.Context) (*plan, error) {
 	if c.Args().Present() {
 		return nil, fmt.Errorf("unexpected argument %q: everything is given by options, see cordee-load --help", c.Args().First())
 	}
-	addr, err := parseURL(c.String("url"))
+	addr, secure, err := parseURL(c.String("url"))
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +68,12 @@ func planOf(c *cli.Context) (*plan, error) {
 		return nil, fmt.Errorf("--suggest-difficulty %v: give a number above 0, or leave it out", suggest)
 	}
 	p.fleet = fleet.Config{Addr: addr, Seed: c.Uint64("seed"), Ramp: ramp, SuggestDifficulty: suggest}
+	switch {
+	case secure:
+		p.fleet.TLS = &tls.Config{InsecureSkipVerify: c.Bool("insecure")} //nolint:gosec // asked for, as most rigs do
+	case c.Bool("insecure"):
+		return nil, errors.New("--insecure is about certificates: use --url stratum+ssl://HOST:PORT with it")
+	}
 	for i := range rigs {
 		p.fleet.Rigs = append(p.fleet.Rigs, fleet.Rig{
 			User:           strings.ReplaceAll(user, "%d", strconv.Itoa(i+1)),
@@ -80,26 +87,31 @@ func planOf(c *cli.Context) (*plan, error) {
 	return p, nil
 }
 
-// parseURL accepts host:port, with or without stratum+tcp://.
-func parseURL(s string) (string, error) {
+// parseURL accepts host:port, with or without stratum+tcp://, and stratum+ssl://
+// for TLS.
+func parseURL(s string) (addr string, secure bool, err error) {
 	if s == "" {
-		return "", errors.New("--url is missing: name the server, as --url 127.0.0.1:3333")
+		return "", false, errors.New("--url is missing: name the server, as --url 127.0.0.1:3333")
 	}
-	addr := s
+	addr = s
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		if !strings.EqualFold(scheme, "stratum+tcp") {
-			return "", fmt.Errorf("--url %q: %s is not spoken here: use stratum+tcp://HOST:PORT or HOST:PORT", s, scheme)
+		switch strings.ToLower(scheme) {
+		case "stratum+tcp":
+		case "stratum+ssl", "stratum+tls":
+			secure = true
+		default:
+			return "", false, fmt.Errorf("--url %q: %s is not spoken here: use stratum+tcp://HOST:PORT, stratum+ssl://HOST:PORT or HOST:PORT", s, scheme)
 		}
 		addr = strings.TrimSuffix(rest, "/")
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || host == "" {
-		return "", fmt.Errorf("--url %q: give host and port, as 127.0.0.1:3333 or [::1]:3333", s)
+		return "", false, fmt.Errorf("--url %q: give host and port, as 127.0.0.1:3333 or [::1]:3333", s)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("--url %q: port %q is not a number from 1 to 65535", s, port)
+		return "", false, fmt.Errorf("--url %q: port %q is not a number from 1 to 65535", s, port)
 	}
-	return addr, nil
+	return addr, secure, nil
 }
 
 // parseRate reads hashes per second with an optional k, M or G.
