@@ -30,7 +30,7 @@ import (
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
-		Usage: "run the pool until SIGTERM; SIGHUP reloads members and firmware",
+		Usage: "run the pool until SIGTERM; SIGHUP reloads members, firmware and certificates",
 		Flags: []cli.Flag{
 			configFlag,
 			&cli.StringFlag{Name: "log", Value: "auto", Usage: "`FORM` of the log on stderr: json, console, or auto (console on a terminal)"},
@@ -136,7 +136,7 @@ type process struct {
 	keeper   *keeper.Keeper
 	edge     *edge.Edge
 	web      net.Listener
-	rigs     []edge.Listener
+	doors    doors
 	control  net.Listener
 }
 
@@ -171,7 +171,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		return nil, err
 	}
 
-	if p.rigs, err = listen(ctx, cfg); err != nil {
+	if p.doors, err = listen(ctx, cfg, log); err != nil {
 		return nil, err
 	}
 	if p.web, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Web.Address); err != nil {
@@ -213,8 +213,10 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	p.edge, err = edge.New(edge.Config{
 		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
 		Payer: p.keeper, Books: p.keeper,
-		Stratum:   stratum.Config{Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Firmware: table, Log: log},
-		Listeners: p.rigs, Tag: cfg.Tag, Logger: log, Quiet: quiet,
+		Stratum: stratum.Config{
+			Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Firmware: table, Caps: capsOf(cfg, room), Log: log,
+		},
+		Listeners: p.doors.rigs, Tag: cfg.Tag, Logger: log, Quiet: quiet,
 	})
 	if err != nil {
 		return nil, err
@@ -241,7 +243,7 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 		}()
 	}
 	for _, l := range p.cfg.Listeners {
-		p.log.Info().Str("event", "listener.open").Str("address", l.Address).Msg("rigs are welcome")
+		p.log.Info().Str("event", "listener.open").Str("address", l.Address).Bool("tls", l.TLSCert != "").Msg("rigs are welcome")
 	}
 	p.log.Info().Str("event", "serve.start").Str("network", p.cfg.Network.Name).Str("web", p.cfg.Web.Address).Msg("cordee serves")
 
@@ -271,14 +273,18 @@ func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	return nil
 }
 
-// reload reads the members' file and the table of firmware again at each SIGHUP.
-// A mistake in either changes nothing.
+// reload reads certificates, the members' file and the table of firmware again
+// at each SIGHUP. A bad pair leaves the old one in use; a mistake in either file
+// changes neither.
 func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
+			for _, pair := range p.doors.certs {
+				_ = pair.Reload() // which tells the log
+			}
 			table, err := loadFirmware(p.cfg)
 			if err == nil {
 				err = p.register.Reload(p.cfg.MembersPath)
@@ -296,9 +302,7 @@ func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 
 // close undoes what build opened before it failed.
 func (p *process) close() {
-	for _, ln := range p.rigs {
-		_ = ln.Close() // the error to tell is the one that brought us here
-	}
+	p.doors.close()
 	if p.web != nil {
 		_ = p.web.Close() // likewise
 	}

@@ -11,10 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"cordee/internal/config"
-	"cordee/internal/edge"
 	"cordee/internal/journal"
-	"cordee/stratum"
 )
 
 // maxSocketPath is what sun_path of a Unix socket takes everywhere: 104 bytes
@@ -85,24 +82,6 @@ func portAdvice(key, address string, err error) error {
 		advice = "ports below 1024 need a privilege; choose a higher one"
 	}
 	return fmt.Errorf("%s address %q: %w: %s", key, address, err, advice)
-}
-
-// listen opens every [[listener]], or none.
-func listen(ctx context.Context, cfg *config.Config) ([]edge.Listener, error) {
-	var open []edge.Listener
-	for _, l := range cfg.Listeners {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-		if err != nil {
-			for _, o := range open {
-				_ = o.Close() // the error to tell is the one above
-			}
-			return nil, portAdvice("[[listener]]", l.Address, err)
-		}
-		open = append(open, edge.Listener{Listener: ln, Door: stratum.Door{
-			StartDifficulty: l.Start, MinDifficulty: l.Min, SharesPerMinute: float64(l.SharesPerMinute),
-		}})
-	}
-	return open, nil
 }
 
 // listenControl opens the operator's socket, readable by its owner only. The

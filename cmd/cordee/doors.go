@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"cordee/internal/certfile"
+	"cordee/internal/config"
+	"cordee/internal/edge"
+	"cordee/stratum"
+)
+
+// expiryNear is when a certificate should long have been renewed.
+const expiryNear = 14 * 24 * time.Hour
+
+// doors are the open ports for rigs, and what they serve TLS with.
+type doors struct {
+	rigs  []edge.Listener
+	certs []*certfile.Pair
+}
+
+// listen opens every [[listener]], or none.
+func listen(ctx context.Context, cfg *config.Config, log zerolog.Logger) (d doors, err error) {
+	defer func() {
+		if err != nil {
+			d.close() // the error to tell is this one
+		}
+	}()
+	for _, l := range cfg.Listeners {
+		door := stratum.Door{
+			StartDifficulty: l.Start, MinDifficulty: l.Min, SharesPerMinute: float64(l.SharesPerMinute),
+			ProxyFrom: l.ProxyFrom,
+		}
+		if l.TLSCert != "" {
+			pair, err := openPair(l, log)
+			if err != nil {
+				return d, err
+			}
+			d.certs = append(d.certs, pair)
+			door.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.GetCertificate}
+		}
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			return d, portAdvice("[[listener]]", l.Address, err)
+		}
+		address := ln.Addr().String() // with the port that 0 became
+		door.Reopen = func() (net.Listener, error) {
+			ln, err := (&net.ListenConfig{}).Listen(context.WithoutCancel(ctx), "tcp", address)
+			if err != nil {
+				return nil, portAdvice("[[listener]]", l.Address, err)
+			}
+			return ln, nil
+		}
+		d.rigs = append(d.rigs, edge.Listener{Listener: ln, Door: door})
+	}
+	return d, nil
+}
+
+func (d *doors) close() {
+	for _, ln := range d.rigs {
+		_ = ln.Close() // nobody was welcome yet
+	}
+}
+
+// openPair reads a listener's certificate, and tells the log of it now and
+// whenever it is read again.
+func openPair(l config.Listener, log zerolog.Logger) (*certfile.Pair, error) {
+	told := func(notAfter time.Time, err error) {
+		if err != nil {
+			log.Error().Str("event", "tls.refused").Str("address", l.Address).Err(err).Time("not_after", notAfter).
+				Msg("the new certificate was refused; the old one stays in force")
+			return
+		}
+		line := log.Info()
+		if time.Until(notAfter) < expiryNear {
+			line = log.Warn()
+		}
+		line.Str("event", "tls.certificate").Str("address", l.Address).Time("not_after", notAfter).
+			Msg("certificate in force; renew it before its time is over")
+	}
+	pair, err := certfile.Open(l.TLSCert, l.TLSKey, told)
+	if err != nil {
+		return nil, fmt.Errorf("[[listener]] address %q: %w", l.Address, err)
+	}
+	told(pair.NotAfter(), nil)
+	return pair, nil
+}
+
+// capsOf bounds the connections of one place. However few files there are,
+// strangers of one address take at most a quarter of them.
+func capsOf(cfg *config.Config, room int) stratum.Caps {
+	l := cfg.Limits
+	return stratum.Caps{
+		Strangers: min(l.StrangersPerIP, max(room/4, 1)), PerAddress: l.PerIP, PerNetwork: l.PerNetwork, Trusted: l.Trusted,
+	}
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"cordee/internal/fleet"
+	"cordee/internal/sandbox"
+	"cordee/internal/web"
+)
+
+// renew puts a new certificate for 127.0.0.1 and its key into dir, and returns
+// the pool of roots that it belongs to.
+func renew(t *testing.T, dir string, serial int64) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kder, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(
+		os.WriteFile(filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kder}), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return roots
+}
+
+// TestDoors: one pool with a plain port, one of TLS and one behind a balancer.
+// All are mined on, the certificate changes under the rigs without one of them
+// noticing, and what has no business at a door is closed by name.
+func TestDoors(t *testing.T) {
+	t.Parallel()
+	n := realNode(t)
+	p := newPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 1e12, hashesPerShare: 5000})
+	ports := freeAddrs(t, 2)
+	roots := renew(t, p.dir, 1)
+	f, err := os.OpenFile(p.config, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, `
+[[listener]]
+address = %q
+tls_cert = "cert.pem"
+tls_key = "key.pem"
+start_difficulty = 1e-6
+min_difficulty = 1e-9
+
+[[listener]]
+address = %q
+proxy_from = ["127.0.0.0/8"]
+
+[limits]
+per_ip = 20
+`, ports[0], ports[1])
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+
+	plain, stopPlain := p.mine(2, 20_000, nil)
+	secure, stopSecure := mineTLS(t, ports[0], roots)
+	accepted := func(f *fleet.Fleet, more uint64) {
+		t.Helper()
+		from := f.Stats().Accepted
+		eventually(t, 30*time.Second, "accepted shares", func() error {
+			if s := f.Stats(); s.Accepted < from+more {
+				return fmt.Errorf("%+v", s)
+			}
+			return nil
+		})
+	}
+	accepted(plain, 3)
+	accepted(secure, 3)
+
+	t.Run("certificate", func(t *testing.T) {
+		serial := func() (int64, error) {
+			c, err := tls.Dial("tcp", ports[0], &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the one under test
+			if err != nil {
+				return 0, err
+			}
+			defer c.Close()
+			return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
+		}
+		if got, err := serial(); got != 1 {
+			t.Fatalf("certificate %d, %v", got, err)
+		}
+		renew(t, p.dir, 2)
+		p.signal(syscall.SIGHUP)
+		eventually(t, 10*time.Second, "the new certificate", func() error {
+			if got, err := serial(); got != 2 {
+				return fmt.Errorf("certificate %d, %w", got, err)
+			}
+			return nil
+		})
+		if err := os.WriteFile(filepath.Join(p.dir, "key.pem"), []byte("nonsense"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGHUP)
+		eventually(t, 10*time.Second, "a refusal", func() error {
+			if len(p.logged("tls.refused")) == 0 {
+				return errors.New("none is in the log")
+			}
+			return nil
+		})
+		if got, err := serial(); got != 2 {
+			t.Errorf("after a bad key the certificate is %d, %v", got, err)
+		}
+		accepted(secure, 2)
+		if s := secure.Stats(); s.Reconnects != 0 {
+			t.Errorf("%d rigs were dropped for a certificate", s.Reconnects)
+		}
+	})
+
+	closed := func(addr, send, reason string) {
+		t.Helper()
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = io.WriteString(c, send) // it may be closed before
+		_, _ = io.Copy(io.Discard, c)
+		eventually(t, 10*time.Second, "a close as "+reason, func() error {
+			ok := slices.ContainsFunc(p.closes(), func(x web.Close) bool {
+				return x.Reason == reason && x.Remote == c.LocalAddr().String()
+			})
+			if !ok {
+				return fmt.Errorf("%+v", p.closes())
+			}
+			return nil
+		})
+		if code, page, err := p.get("/metrics"); err != nil || code != 200 || !strings.Contains(page, reason) {
+			t.Errorf("%s is not in the metrics: %d, %v", reason, code, err)
+		}
+	}
+	closed(ports[0], hello, "not_tls")
+	closed(ports[1], hello, "bad_proxy_header")
+	closed(p.stratum, "PROXY TCP4 203.0.113.7 10.0.0.1 40000 3333\r\n", "bad_line")
+
+	behind, err := net.Dial("tcp", ports[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer behind.Close()
+	if _, err := io.WriteString(behind, "PROXY TCP4 203.0.113.7 10.0.0.1 40000 3333\r\n"+hello); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the rig behind the balancer", func() error {
+		var rigs web.Rigs
+		if err := p.ask("/rigs", &rigs); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(rigs.Rigs, func(r web.Rig) bool { return r.Remote == "203.0.113.7:40000" }) {
+			return fmt.Errorf("%+v", rigs)
+		}
+		return nil
+	})
+
+	// Twice as many as one address may have: the rest is told so, by name, and the
+	// address of another gets in.
+	for range 40 {
+		c, err := net.Dial("tcp", p.stratum)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	eventually(t, 10*time.Second, "address_full", func() error {
+		if !slices.ContainsFunc(p.closes(), func(x web.Close) bool { return x.Reason == "address_full" || x.Reason == "too_many_strangers" }) {
+			return errors.New("nobody was refused")
+		}
+		return nil
+	})
+	other, err := net.Dial("tcp", ports[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	_ = other.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(other, "PROXY TCP4 203.0.113.8 10.0.0.1 40000 3333\r\n"+hello); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Read(make([]byte, 1)); err != nil {
+		t.Errorf("an honest rig beside the crowd: %v", err)
+	}
+	stopPlain()
+	stopSecure()
+	p.stop()
+}
+
+// mineTLS runs two rigs on the TLS port addr.
+func mineTLS(t *testing.T, addr string, roots *x509.CertPool) (f *fleet.Fleet, stop func()) {
+	t.Helper()
+	f, err := fleet.New(fleet.Config{
+		Addr: addr, Seed: 1, Log: zerolog.Nop(), TLS: &tls.Config{RootCAs: roots},
+		Rigs: []fleet.Rig{{User: "alpes.annecy.tls-1", Hashrate: 20_000, VersionRolling: true}, {User: "jura.dole.tls-2", Hashrate: 20_000}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	ended := false
+	stop = func() {
+		if !ended {
+			ended = true
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("fleet: %v", err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return f, stop
+}
