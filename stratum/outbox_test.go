@@ -20,7 +20,7 @@ func openRig(t *testing.T, srv *Server, room int) (*session, *twin) {
 	return s, tw
 }
 
-func drain(t *testing.T, srv *Server) {
+func drain(t testing.TB, srv *Server) {
 	t.Helper()
 	if err := srv.Drain(t.Context()); err != nil {
 		t.Error(err)
