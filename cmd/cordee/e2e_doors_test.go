@@ -114,7 +114,7 @@ per_ip = 20
 
 	t.Run("certificate", func(t *testing.T) {
 		serial := func() (int64, error) {
-			c, err := tls.Dial("tcp", ports[0], &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the one under test
+			c, err := tls.Dial("tcp", ports[0], &tls.Config{InsecureSkipVerify: true})
 			if err != nil {
 				return 0, err
 			}
@@ -226,6 +226,49 @@ per_ip = 20
 	}
 	stopPlain()
 	stopSecure()
+	p.stop()
+}
+
+// TestNoWorkNoOpenPort: a pool whose node is gone for a minute has no open port,
+// so that rigs fail over at once, and opens it when the node is back. It takes
+// more than that minute: CORDEE_SLOW=1 runs it.
+func TestNoWorkNoOpenPort(t *testing.T) {
+	if os.Getenv("CORDEE_SLOW") == "" {
+		t.Skip("takes 70 s: set CORDEE_SLOW=1")
+	}
+	t.Parallel()
+	n := realNode(t)
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 1e12, hashesPerShare: 5000})
+	rig := p.dialRig("alpes.annecy.raw")
+	dial := func() error {
+		c, err := net.Dial("tcp", p.stratum)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	}
+	if err := n.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 90*time.Second, "the port is closed", func() error {
+		if err := dial(); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("dial: %w", err)
+		}
+		return nil
+	})
+	rig.mu.Lock()
+	if rig.ended == nil {
+		t.Error("the rig was not sent away")
+	}
+	rig.mu.Unlock()
+	if len(p.logged("listener.closed")) != 1 || len(p.logged("template.none")) != 1 {
+		t.Error("the log does not say so")
+	}
+	if err := n.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 60*time.Second, "the port is open", dial)
+	p.dialRig("alpes.annecy.raw") // which waits for work
 	p.stop()
 }
 
