@@ -119,6 +119,7 @@ func Run(ctx context.Context, o Options) Report {
 		r.members(cfg)
 		r.firmware(&o, cfg)
 		r.files(&o, cfg)
+		r.certificates(&o, cfg)
 		running := r.running(ctx, &o, cfg)
 		r.journal(&o, cfg, running)
 		r.nodes(ctx, &o, cfg)
