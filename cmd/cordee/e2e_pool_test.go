@@ -288,12 +288,20 @@ func (p *testPool) verify() journalReport {
 // stop is called or the test ends. Rig i belongs to the demo's member i%3.
 func (p *testPool) mine(rigs int, rate float64, onEvent func(fleet.Event)) (f *fleet.Fleet, stop func()) {
 	p.t.Helper()
-	c := fleet.Config{Addr: p.stratum, Seed: rand.Uint64(), Log: zerolog.Nop(), OnEvent: onEvent}
 	names := []string{"alpes.annecy", "jura.dole", "vosges.gerardmer"}
+	var users []string
 	for i := range rigs {
-		c.Rigs = append(c.Rigs, fleet.Rig{
-			User: fmt.Sprintf("%s.rig-%d", names[i%len(names)], i), Hashrate: rate, VersionRolling: i%2 == 0,
-		})
+		users = append(users, fmt.Sprintf("%s.rig-%d", names[i%len(names)], i))
+	}
+	return p.fleet(users, rate, onEvent)
+}
+
+// fleet is mine for rigs of these names.
+func (p *testPool) fleet(users []string, rate float64, onEvent func(fleet.Event)) (f *fleet.Fleet, stop func()) {
+	p.t.Helper()
+	c := fleet.Config{Addr: p.stratum, Seed: rand.Uint64(), Log: zerolog.Nop(), OnEvent: onEvent}
+	for i, user := range users {
+		c.Rigs = append(c.Rigs, fleet.Rig{User: user, Hashrate: rate, VersionRolling: i%2 == 0})
 	}
 	f, err := fleet.New(c)
 	if err != nil {

@@ -65,6 +65,19 @@ type rawShare struct {
 	Hash  chainhash.Hash
 }
 
+// authorize is the pool's answer to user on a connection of its own.
+func (p *testPool) authorize(user string) rawAnswer {
+	p.t.Helper()
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(p.t.Context(), "tcp", p.stratum)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Close()
+	r := &rawRig{t: p.t, user: user, conn: conn, answers: map[int]rawAnswer{}}
+	go r.read()
+	return r.call("mining.authorize", user, "x")
+}
+
 // dialRig connects, subscribes and authorizes user, and waits for work.
 func (p *testPool) dialRig(user string) *rawRig {
 	p.t.Helper()

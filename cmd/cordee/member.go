@@ -77,6 +77,7 @@ func memberCommand() *cli.Command {
 					})
 				},
 			},
+			parkedCommand(),
 		},
 	}
 }
