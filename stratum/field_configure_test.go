@@ -119,7 +119,7 @@ var configureItems = []item{
 				}
 				for i, l := range order {
 					answers := slices.DeleteFunc(slices.Clone(heard), func(l line) bool { return l.Method != "" })
-					if l == conf && !strings.Contains(answers[i].Result, `"1fffe000"`) {
+					if l == conf && !strings.Contains(answers.at(i).Result, `"1fffe000"`) {
 						f.Errorf("%v: %v", order, heard)
 					}
 				}

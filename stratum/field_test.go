@@ -264,7 +264,11 @@ func (c *client) closed(what string, reason CloseReason) {
 
 // job is the newest that was issued.
 func (c *client) job() issue {
+	c.f.Helper()
 	all := issuedTo(c.sess)
+	if len(all) == 0 {
+		c.f.Fatal("no job was issued")
+	}
 	return all[len(all)-1]
 }
 

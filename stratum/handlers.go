@@ -51,6 +51,18 @@ func (s *session) onSubscribe(d *desk, m *message) {
 		strconv.Itoa(int(s.en2Size))+`]`)
 }
 
+// denial names why a name was refused.
+type denial uint8
+
+const (
+	denyName   denial = iota // the pool does not know it, or it is no name
+	denyMember               // it belongs to another member than the connection
+	denyNames                // the connection has as many as it may
+	denialCount
+)
+
+var denialNames = [denialCount]string{"name", "other_member", "too_many"}
+
 // onAuthorize asks the pool who a name is. The first that succeeds binds the
 // connection to its member (decision 6).
 func (s *session) onAuthorize(d *desk, m *message) {
@@ -61,6 +73,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 		return
 	}
 	worker, text, ok := s.authorize(user)
+	why := denyName
 	switch {
 	case !ok:
 		s.denied++
@@ -68,13 +81,14 @@ func (s *session) onAuthorize(d *desk, m *message) {
 			s.end = CloseDenied
 		}
 	case len(s.names) > 0 && worker.Member != s.member:
-		text, ok = "Name belongs to another member", false
+		text, ok, why = "Name belongs to another member", false, denyMember
 	case len(s.names) >= s.srv.cfg.Limits.Names:
-		text, ok = "Too many names on this connection", false
+		text, ok, why = "Too many names on this connection", false, denyNames
 	}
 	if !ok {
+		s.srv.count.denied[why].Add(1)
 		s.srv.say(evAuthDeny).Uint64("conn", s.id).
-			Str("name", printable([]byte(user), maxName)).Str("text", text).
+			Str("name", printable([]byte(user), maxName)).Str("reason", denialNames[why]).Str("text", text).
 			Str("remote", s.conn.Remote()).Msg("a rig's name was refused")
 		refuse(d, m, pool.Unauthorized.Code(), plainText(text))
 		return

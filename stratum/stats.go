@@ -18,6 +18,7 @@ type Stats struct {
 	Closed      map[string]uint64 // by CloseReason
 	Messages    map[string]uint64 // by method; unknown ones under "other"
 	Shares      map[string]uint64 // by pool.Reject name, "accepted" among them
+	Denied      map[string]uint64 // refused names, by why
 	ZeroCredit  uint64            // accepted, but credited nothing (decision 1)
 	Work        uint64            // sum of credits in units of Scale
 	Scale       pool.Scale
@@ -63,6 +64,7 @@ type counters struct {
 	closed   [closeCount]atomic.Uint64
 	messages [methodCount]atomic.Uint64
 	shares   [256]atomic.Uint64 // by pool.Reject
+	denied   [denialCount]atomic.Uint64
 
 	mu          sync.Mutex
 	first, last []time.Duration
@@ -84,6 +86,7 @@ func (c *counters) snapshot() Stats {
 		Closed:      make(map[string]uint64, closeCount),
 		Messages:    make(map[string]uint64, methodCount),
 		Shares:      make(map[string]uint64),
+		Denied:      make(map[string]uint64, denialCount),
 		ZeroCredit:  c.zeroCredit.Load(),
 		Work:        c.work.Load(),
 		Retargets:   c.retargets.Load(),
@@ -98,6 +101,9 @@ func (c *counters) snapshot() Stats {
 	}
 	for r := CloseNone + 1; r < closeCount; r++ {
 		st.Closed[r.String()] = c.closed[r].Load()
+	}
+	for d := range denialCount {
+		st.Denied[denialNames[d]] = c.denied[d].Load()
 	}
 	for m := range methodCount {
 		st.Messages[methodNames[m]] = c.messages[m].Load()

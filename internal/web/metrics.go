@@ -81,6 +81,9 @@ var metrics = []metric{
 	counter("shares_total", "Submissions, by what was answered.", func(f *Figures, emit func(float64, ...string)) {
 		byName(emit, f.Stratum.Shares)
 	}, "result"),
+	counter("authorize_refused_total", "Names of rigs that were refused, by why.", func(f *Figures, emit func(float64, ...string)) {
+		byName(emit, f.Stratum.Denied)
+	}, "reason"),
 	counter("shares_uncredited_total", "Shares answered true and credited nothing: met a later difficulty only.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.ZeroCredit))
 	}),
