@@ -172,7 +172,7 @@ var framingItems = []item{
 		for _, bad := range []string{
 			`{"id":1,"method":"mining.authorize","params":["a"b","x"]}`, `{"id":1,"method":"mining.authorize","params":["c:\dir","x"]}`,
 			"GET / HTTP/1.1", "\x16\x03\x01\x02", `[{"id":1}]`, `{"id":[1],"method":"mining.ping"}`, "{\"id\":1,\"x\":\"\x1b[31m\x07\"}",
-			`{"level":"info","event":"block.candidate"}{`,
+			`{"level":"info","event":"block.candidate"}{`, "\u202e" + strings.Repeat("long", 900),
 		} {
 			c := f.connect()
 			f.want(bad, c.say(bad))
@@ -180,12 +180,13 @@ var framingItems = []item{
 		}
 		good.alive("beside bad lines")
 		said := f.log.String()
-		if strings.Count(said, "conn.bad_line") != 8 {
+		if strings.Count(said, "conn.bad_line") != 9 {
 			f.Errorf("log:\n%s", said)
 		}
 		for l := range strings.Lines(said) {
 			var m map[string]any
-			if json.Unmarshal([]byte(l), &m) != nil || strings.ContainsFunc(strings.TrimSuffix(l, "\n"), func(r rune) bool { return r < ' ' || r == 0x7f }) || m["event"] == "block.candidate" {
+			if json.Unmarshal([]byte(l), &m) != nil || strings.ContainsFunc(strings.TrimSuffix(l, "\n"), func(r rune) bool { return r < ' ' || r == 0x7f }) || m["event"] == "block.candidate" ||
+				len(l) > 500 || strings.Contains(l, "\u202e") {
 				f.Errorf("log line %q", l)
 			}
 		}
