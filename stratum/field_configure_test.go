@@ -141,7 +141,7 @@ var configureItems = []item{
 		heard := c.say(sayAuthorize)
 		f.want("authorize", heard, "3=true", "mining.set_version_mask", "mining.set_difficulty", "mining.notify")
 		if heard.at(1).text(0) != "1fffe000" {
-			f.Errorf("%s", heard[1])
+			f.Errorf("%s", heard.at(1))
 		}
 		f.publish(2, 3)
 		f.want("once", c.hear(), "mining.notify")

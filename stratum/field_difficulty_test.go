@@ -126,7 +126,7 @@ var difficultyItems = []item{
 			case "mining.set_difficulty":
 				changes, since = changes+1, since+1
 				if since > 1 || i+1 < len(heard) && heard[i+1].Method != "mining.notify" {
-					f.Errorf("line %d: %s, then %s", i, l, heard[i+1])
+					f.Errorf("line %d: %s, then %s", i, l, heard.at(i+1))
 				}
 			case "mining.notify":
 				since = 0
