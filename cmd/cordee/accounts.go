@@ -96,10 +96,13 @@ func secretOf(key ed25519.PrivateKey) [32]byte {
 	return [32]byte(m.Sum(nil))
 }
 
+// incarnationFile holds the UUID in the data directory.
+const incarnationFile = "incarnation"
+
 // readIncarnation returns the UUID of this pool's accounts, drawn once and kept
 // in the data directory before any store hears of it.
 func readIncarnation(dir string) (id [16]byte, err error) {
-	path := filepath.Join(dir, "incarnation")
+	path := filepath.Join(dir, incarnationFile)
 	text, err := os.ReadFile(path) // #nosec G304 -- of the operator's data_dir
 	switch {
 	case err == nil:

@@ -20,8 +20,9 @@ import (
 
 func haltCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "halt",
-		Usage: "why payouts stop, and to let them go on",
+		Name:   "halt",
+		Usage:  "why payouts stop, and to let them go on",
+		Action: subcommands,
 		Subcommands: []*cli.Command{{
 			Name:   "show",
 			Usage:  "the halts in force and all that were; from the running pool, or from its files where none runs",

@@ -14,14 +14,9 @@ import (
 
 func journalCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "journal",
-		Usage: "look at the journal's files; no running pool is needed or disturbed",
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return noCommand(c.Command.Subcommands, c.Args().First(), "cordee journal --help")
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
+		Name:   "journal",
+		Usage:  "look at the journal's files; no running pool is needed or disturbed",
+		Action: subcommands,
 		Subcommands: []*cli.Command{{
 			Name:      "verify",
 			Usage:     "read every record, check every sum, and say what is damaged with file and offset",

@@ -60,8 +60,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), initCommand(), checkConfigCommand(),
-			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), payoutsCommand(), haltCommand(), journalCommand(),
-			memberCommand(), firmwareCommand(), auditCommand(), versionCommand(),
+			statusCommand(), doctorCommand(), rigsCommand(), blocksCommand(), membersCommand(), payoutsCommand(), haltCommand(), ledgerCommand(),
+			journalCommand(), memberCommand(), firmwareCommand(), auditCommand(), versionCommand(),
 		},
 		Metadata: map[string]any{},
 	}

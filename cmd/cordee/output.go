@@ -37,6 +37,15 @@ func emit(c *cli.Context, v any, text func(io.Writer)) error {
 	return nil
 }
 
+// subcommands is the action of a command that is only a group: it shows its
+// menu, and refuses what is not on it.
+func subcommands(c *cli.Context) error {
+	if c.Args().Present() {
+		return noCommand(c.Command.Subcommands, c.Args().First(), c.Command.HelpName+" --help")
+	}
+	return cli.ShowSubcommandHelp(c)
+}
+
 // table prints rows in aligned columns. Cells are separated by tabs.
 func table(w io.Writer, head string, rows []string) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

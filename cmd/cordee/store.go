@@ -83,7 +83,7 @@ func storeAdvice(cfg *config.Config, where string, err error) error {
 		advice = "point addresses, db or name of [redis] at this pool's own store; where it is, data_dir is not the one it was filled from"
 	case errors.Is(err, payout.ErrIncarnationMissing):
 		advice = fmt.Sprintf("it was filled before: find out who emptied it, and give its data back; or, to fill it anew from slots and ledger in data_dir, "+
-			"empty what is left under {cordee:%s} and remove %s", cfg.Redis.Name, mark)
+			"run `cordee ledger rebuild` (or empty what is left under {cordee:%s} and remove %s)", cfg.Redis.Name, mark)
 	}
 	if advice != "" {
 		return fmt.Errorf("[redis] %s: %w\n%s", where, err, advice)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Redis is a redis-server of a test's own, on loopback and in a temporary
@@ -124,6 +126,13 @@ func (r *Redis) ask(command string) string {
 
 // Pid is the process id of the running server.
 func (r *Redis) Pid() int { return r.cmd.Process.Pid }
+
+// Admin returns a client for what a store would never do.
+func (r *Redis) Admin() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: r.Addr, Protocol: 2, MaxRetries: -1, DisableIdentity: true})
+	r.tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
 
 // Kill ends the process at once, as kill -9 does.
 func (r *Redis) Kill() {

@@ -92,6 +92,9 @@ func (diskFS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// lockName is the file in a journal's directory that its writer locks.
+const lockName = "lock"
+
 func (diskFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600) // #nosec G304 -- built by this package
 	if err != nil {

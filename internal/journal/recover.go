@@ -51,7 +51,7 @@ func Open(cfg Config) (*Journal, *Recovery, error) {
 	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	lock, err := cfg.FS.Lock(filepath.Join(cfg.Dir, "lock"))
+	lock, err := cfg.FS.Lock(filepath.Join(cfg.Dir, lockName))
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}

@@ -257,9 +257,13 @@ func (k *Keeper) checkLedger() error {
 	return nil
 }
 
-// fetch returns a block's bytes, decoded.
+// fetch returns a block, decoded.
 func (k *Keeper) fetch(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
-	raw, err := k.cfg.Chain.Block(ctx, hash)
+	return fetchBlock(ctx, k.cfg.Chain, hash)
+}
+
+func fetchBlock(ctx context.Context, chain Chain, hash chainhash.Hash) (*wire.MsgBlock, error) {
+	raw, err := chain.Block(ctx, hash)
 	if err != nil {
 		return nil, err
 	}

@@ -18,14 +18,15 @@ import (
 //go:embed lua/*.lua
 var sources embed.FS
 
-// script returns the named file, behind the guard unless it is open.lua.
+// script returns the named file, behind the guard unless it looks at meta
+// itself.
 func script(name string) *redis.Script {
 	b, err := sources.ReadFile("lua/" + name + ".lua")
 	guard, err2 := sources.ReadFile("lua/guard.lua")
 	if err := errors.Join(err, err2); err != nil {
 		panic(err) // embedded files are there or nothing compiles
 	}
-	if name == "open" {
+	if name == "open" || name == "empty" {
 		return redis.NewScript(string(b))
 	}
 	return redis.NewScript(string(guard) + string(b))
