@@ -2,6 +2,7 @@
 // cause, what is wrong and what to do about it.
 //
 //	files    configuration, members, data directory, disk, journal, open files
+//	store    reached, fit to keep a ledger, this pool's own
 //	nodes    reached, right chain, peers, tip, template, reserved weight, clock
 //	pool     the process that runs with this data directory, if one does
 //
@@ -12,10 +13,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cordee/internal/bitcoind"
 	"cordee/internal/config"
+	"cordee/internal/redisstore"
 	"cordee/internal/tomlfile"
 	"cordee/pool"
 )
@@ -73,6 +76,7 @@ type Pool struct {
 	Refused     uint64 // proposals of our blocks that a node called invalid
 	Reason      string // of the last one
 	Rigs        int
+	Halts       []string // why payouts stop
 }
 
 // ErrNoPool is what Options.Ask returns where no pool runs.
@@ -86,6 +90,8 @@ type Options struct {
 	// the table of firmware allows. The largest one needs the most reserved weight.
 	Classes []pool.Class
 
+	// Store looks at the store of cfg, which is not memory.
+	Store     func(ctx context.Context, cfg *config.Config) redisstore.Examination
 	Ask       func(ctx context.Context, dataDir string) (Pool, error)
 	Disk      func(dir string) (free, total uint64, err error) // bytes that the pool may use, and of all
 	OpenFiles func() (uint64, error)
@@ -122,6 +128,7 @@ func Run(ctx context.Context, o Options) Report {
 		r.certificates(&o, cfg)
 		running := r.running(ctx, &o, cfg)
 		r.journal(&o, cfg, running)
+		r.store(ctx, &o, cfg)
 		r.nodes(ctx, &o, cfg)
 	}
 	r.OK = r.Failed() == 0
@@ -170,6 +177,9 @@ func (r *Report) running(ctx context.Context, o *Options, cfg *config.Config) bo
 		r.add("pool: shares", Fail, "free the disk or replace it, then restart the pool", "the journal took an I/O error: every share is refused")
 	} else if p.Lost > 0 {
 		r.add("pool: shares", Fail, "look at the disk", "%d shares could not be stored and were refused", p.Lost)
+	}
+	if len(p.Halts) > 0 {
+		r.add("pool: payouts", Fail, "`cordee halt show` says why; see docs/operating.md", "halted: %s", strings.Join(p.Halts, ", "))
 	}
 	if p.Refused > 0 {
 		r.add("pool: blocks", Fail, "stop and find out why before a block is lost; compare versions of node and pool",

@@ -47,8 +47,13 @@ func (s *Store) Health(ctx context.Context) ([]payout.Problem, error) {
 			return nil, err
 		}
 	}
+	return sorted(problems), nil
+}
+
+// sorted puts the worst first.
+func sorted(problems []payout.Problem) []payout.Problem {
 	slices.SortStableFunc(problems, func(a, b payout.Problem) int { return -cmp.Compare(rank(a), rank(b)) })
-	return problems, nil
+	return problems
 }
 
 func rank(p payout.Problem) int {
@@ -64,13 +69,22 @@ func fatalOf(problems []payout.Problem) []payout.Problem {
 
 // settings asks the server and judges the answers.
 func (s *Store) settings(ctx context.Context) ([]payout.Problem, error) {
+	f, err := s.facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.judge(), nil
+}
+
+// facts asks the server.
+func (s *Store) facts(ctx context.Context) (facts, error) {
 	f := facts{trust: s.config.TrustSettings}
 	info, err := s.client.Info(ctx, "everything").Result()
 	switch {
 	case err == nil:
 		f.info = parseInfo(info)
 	case !refused(err):
-		return nil, classify(ctx, err)
+		return f, classify(ctx, err)
 	}
 	f.config = map[string]string{}
 	for _, name := range asked { // one by one: several names at once are of Redis 7
@@ -80,11 +94,11 @@ func (s *Store) settings(ctx context.Context) ([]payout.Problem, error) {
 			break
 		}
 		if err != nil {
-			return nil, classify(ctx, err)
+			return f, classify(ctx, err)
 		}
 		f.config[name] = values[name]
 	}
-	return f.judge(), nil
+	return f, nil
 }
 
 // refused reports whether the server knows who asks and does not let him.
