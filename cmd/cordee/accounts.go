@@ -40,7 +40,7 @@ const (
 
 // newKeeper builds the accountant of the pool that cfg describes, on its journal
 // and store.
-func newKeeper(cfg *config.Config, st *poolStore, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
+func newKeeper(ctx context.Context, cfg *config.Config, st *poolStore, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
 	key, err := slotKey(cfg, log)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func newKeeper(cfg *config.Config, st *poolStore, j *journal.Journal, rec *journ
 	if cfg.Network.Name == "regtest" {
 		every = slotEveryRegtest
 	}
-	return keeper.New(keeper.Config{
+	return keeper.Start(ctx, keeper.Config{
 		Dir: cfg.DataDir, Journal: cfg.Journal.Dir, Edge: cfg.Edge.ID, Log: j, Recovery: rec,
 		Store: st, Meta: st.meta, Volatile: st.volatile,
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,

@@ -182,8 +182,22 @@ func TestLedgerCheckAndRebuild(t *testing.T) {
 		t.Errorf("with the store away: exit %d, %+v", code, rep)
 	}
 	r.Start()
+
+	// A start puts back what the store can prove.
+	slots, events := p.shelf("slots", "slot"), p.shelf("ledger", "event")
+	if err := os.Remove(filepath.Join(p.dataDir(), "slots", "0000000001.slot")); err != nil {
+		t.Fatal(err)
+	}
+	event := bytes.Clone(events[0])
+	event[50] ^= 1
+	if err := os.WriteFile(filepath.Join(p.dataDir(), "ledger", "0000000001.event"), event, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p.start()
 	p.awaitStore(keeper.ShipCurrent, uint32(rep.Slots))
+	if !bytes.Equal(p.shelf("slots", "slot")[0], slots[0]) || !bytes.Equal(p.shelf("ledger", "event")[0], events[0]) || strings.Count(p.log(), `"event":"files.mended"`) != 2 {
+		t.Error("the files are not as they were")
+	}
 	p.stop()
 	heard.audit(t, p.journalDir())
 }

@@ -203,7 +203,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 	if err != nil {
 		return nil, err
 	}
-	if p.keeper, err = newKeeper(cfg, p.store, j, recovery, p.register, p.nodes, log); err != nil {
+	if p.keeper, err = newKeeper(ctx, cfg, p.store, j, recovery, p.register, p.nodes, log); err != nil {
 		return nil, err
 	}
 	var quiet time.Duration
