@@ -30,11 +30,9 @@ type memoryState struct {
 	deltas  map[uint32]workSums // of open slots and the last closed one
 	slots   []Manifest          // slot n at n-1
 	records []LedgerRecord
-	halts   []HaltRecord
 	fence   uint64 // the last token given
 
-	keys  map[string]int // of records: their place
-	cause map[string]int // reasons in force: their place in halts
+	keys map[string]int // of records: their place
 }
 
 type (
@@ -67,7 +65,7 @@ func NewMemory(now func() int64) *Memory {
 func (m *Memory) wipe() {
 	m.memoryState = memoryState{
 		hwm: map[edgeEpoch]uint64{}, run: workSums{}, deltas: map[uint32]workSums{},
-		keys: map[string]int{}, cause: map[string]int{},
+		keys: map[string]int{},
 	}
 	m.leases = map[string]memoryLease{}
 }

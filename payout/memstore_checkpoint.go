@@ -9,12 +9,12 @@ import (
 	"slices"
 )
 
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 var checkpointMagic = []byte("CMEM")
 
 // Checkpoint returns all that m holds but its leases, in one canonical encoding
-// of version 1, big-endian:
+// of version 2, big-endian:
 //
 //	"CMEM" ‖ version u8 ‖ initialised u8 ‖ network (u16 length) ‖ genesis 32 ‖ schema u32 ‖ incarnation 16
 //	marks   count u32 ‖ (edge u16 ‖ epoch u32 ‖ seq u64)*
@@ -22,7 +22,6 @@ var checkpointMagic = []byte("CMEM")
 //	deltas  count u32 ‖ (slot u32 ‖ sums as in run)*
 //	slots   count u32 ‖ (head 32 ‖ bytes (u32 length))*
 //	records count u32 ‖ (key (u16) ‖ head 32 ‖ data (u32))*
-//	halts   count u32 ‖ (lifted u8 ‖ reason (u16) ‖ who (u16) ‖ at i64)*
 //	fence u64 ‖ SHA-256 of all before it
 func (m *Memory) Checkpoint() []byte {
 	m.mu.Lock()
@@ -57,14 +56,6 @@ func (m *Memory) Checkpoint() []byte {
 	b = be.AppendUint32(b, uint32(len(m.records)))
 	for _, r := range m.records {
 		b = append32(append(append16(b, r.Key), r.Head[:]...), r.Data)
-	}
-	b = be.AppendUint32(b, uint32(len(m.halts)))
-	for _, h := range m.halts {
-		lifted := byte(0)
-		if h.Lifted {
-			lifted = 1
-		}
-		b = be.AppendUint64(append16(append16(append(b, lifted), h.Reason), h.Who), uint64(h.At))
 	}
 	b = be.AppendUint64(b, m.fence)
 	sum := sha256.Sum256(b)
@@ -152,17 +143,6 @@ func decodeCheckpoint(b []byte) (*memoryState, error) {
 		r.Data = bytes.Clone(c.take(int(c.u32())))
 		m.records = append(m.records, r)
 		m.keys[r.Key] = i
-	}
-	for i := range c.entries(int(c.u32()), 13) {
-		h := HaltRecord{Number: uint64(i) + 1, Lifted: c.u8() == 1}
-		h.Reason, h.Who = string(c.take(int(c.u16()))), string(c.take(int(c.u16())))
-		h.At = int64(c.u64())
-		m.halts = append(m.halts, h)
-		if h.Lifted {
-			clear(m.cause)
-		} else {
-			m.cause[h.Reason] = i
-		}
 	}
 	m.fence = c.u64()
 	if c.err == nil && len(c.b) != 0 {

@@ -45,11 +45,8 @@ func sample(tb testing.TB) *payout.Memory {
 		}
 	}
 	_, err1 := m.Append(ctx, [32]byte{}, harness.StoreRecord(1), harness.StoreRecord(2))
-	_, err2 := m.Halt(ctx, "sums", "keeper", 1)
-	_, err3 := m.Lift(ctx, 1, "fixed", "anne", -2)
-	_, err4 := m.Halt(ctx, "head", "keeper", 3)
-	_, err5 := m.Acquire(ctx, "accountant", "a", 1000)
-	if err := errors.Join(append(errs, err1, err2, err3, err4, err5)...); err != nil {
+	_, err2 := m.Acquire(ctx, "accountant", "a", 1000)
+	if err := errors.Join(append(errs, err1, err2)...); err != nil {
 		tb.Fatal(err)
 	}
 	return m
@@ -92,9 +89,6 @@ func TestCheckpointGolden(t *testing.T) {
 	}
 	if hwm, applied, err := m.Apply(ctx, harness.StoreBatch(3, 3, 4, 1)); hwm != 3 || applied || err != nil {
 		t.Fatalf("an overlap: %d, %v, %v", hwm, applied, err)
-	}
-	if h, err := m.Halt(ctx, "head", "keeper", 9); h.Number != 3 || err != nil {
-		t.Fatalf("the halt in force: %v, %v", h, err)
 	}
 	if token, err := m.Acquire(ctx, "accountant", "b", 1000); token != 2 || err != nil {
 		t.Fatalf("the token after 1 is %d, %v", token, err)

@@ -18,7 +18,7 @@ const (
 	MaxBatchSums  = 4096    // sums of one Batch
 	MaxPage       = 1000    // entries one call returns, whatever limit asks for
 	MaxAppend     = 256     // records of one Append
-	MaxKeyBytes   = 160     // of a record's key, a reason, a name, a lease or its holder
+	MaxKeyBytes   = 160     // of a record's key, a lease or its holder
 	MaxValueBytes = 1 << 20 // of a manifest or a record
 )
 
@@ -152,17 +152,8 @@ type LedgerRecord struct {
 	Data []byte
 }
 
-// HaltRecord is one line of the log of halts.
-type HaltRecord struct {
-	Number uint64 // from 1
-	Lifted bool   // false: payouts stop here; true: they go on
-	Reason string
-	Who    string // who or what said so
-	At     int64  // Unix milliseconds by the caller's clock
-}
-
 // Store keeps what all machines of a pool share: running sums of work, slot
-// manifests, the ledger, its halts. The journal stays the truth about shares; a
+// manifests, the ledger. The journal stays the truth about shares; a
 // store can be rebuilt from manifests and journal.
 //
 // Rules of every method:
@@ -187,7 +178,6 @@ type Store interface {
 	ShareStore
 	SlotStore
 	LedgerStore
-	HaltStore
 	LeaseStore
 }
 
@@ -238,20 +228,6 @@ type LedgerStore interface {
 	Head(ctx context.Context) (head [32]byte, count uint64, err error)
 	// Records returns up to limit records from the from-th on, counted from 1.
 	Records(ctx context.Context, from uint64, limit int) ([]LedgerRecord, error)
-}
-
-// HaltStore keeps whether payouts are halted, and why, in a log.
-type HaltStore interface {
-	// Halted returns the newest line of the log, zero where there is none.
-	// Payouts are halted if it exists and is not Lifted.
-	Halted(ctx context.Context) (HaltRecord, error)
-	// Halt adds a line. A halt for the reason that is in force adds none.
-	Halt(ctx context.Context, reason, who string, at int64) (HaltRecord, error)
-	// Lift ends the halt of line number, the newest. ErrConflict where a newer
-	// halt stands, or none: nobody lifts what he has not read.
-	Lift(ctx context.Context, number uint64, reason, who string, at int64) (HaltRecord, error)
-	// Halts returns up to limit lines from the from-th on, counted from 1.
-	Halts(ctx context.Context, from uint64, limit int) ([]HaltRecord, error)
 }
 
 // LeaseStore says who does a job that one process should do. A lease detects a

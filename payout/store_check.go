@@ -2,7 +2,6 @@ package payout
 
 import (
 	"fmt"
-	"unicode/utf8"
 )
 
 // The checks below are the same for every Store; each returns ErrInvalid with
@@ -55,20 +54,6 @@ func CheckAppend(expect [32]byte, records []LedgerRecord) error {
 		}
 		keys[r.Key] = true
 		expect = r.Head
-	}
-	return nil
-}
-
-// CheckHalt returns ErrInvalid where a halt or its end has no reason or author.
-func CheckHalt(reason, who string) error {
-	if reason == "" || len(reason) > MaxKeyBytes {
-		return fmt.Errorf("reason of %d bytes, 1 to %d: %w", len(reason), MaxKeyBytes, ErrInvalid)
-	}
-	if who == "" || len(who) > MaxKeyBytes {
-		return fmt.Errorf("author of %d bytes, 1 to %d: %w", len(who), MaxKeyBytes, ErrInvalid)
-	}
-	if !utf8.ValidString(reason) || !utf8.ValidString(who) {
-		return fmt.Errorf("reason %q, author %q: not UTF-8: %w", reason, who, ErrInvalid)
 	}
 	return nil
 }

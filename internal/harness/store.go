@@ -60,7 +60,6 @@ func TestStore(t *testing.T, open func(testing.TB) payout.Store) {
 		{"Slots", storeSlots},
 		{"Ledger", storeLedger},
 		{"LedgerRace", storeLedgerRace},
-		{"Halts", storeHalts},
 		{"Leases", storeLeases},
 		{"Empty", storeEmpty},
 		{"Slices", storeSlices},
@@ -307,11 +306,6 @@ func storeLargest(t *testing.T, s payout.Store) {
 	got, err := s.Records(ctx, 1, payout.MaxPage)
 	wantErr(t, "Records", err, nil)
 	wantSame(t, "records", got, records)
-	reason, who := string(bytes.Repeat([]byte("r"), payout.MaxKeyBytes)), string(bytes.Repeat([]byte("w"), payout.MaxKeyBytes))
-	halt, err := s.Halt(ctx, reason, who, math.MinInt64)
-	wantErr(t, "Halt", err, nil)
-	wantSame(t, "halt", halt, payout.HaltRecord{Number: 1, Reason: reason, Who: who, At: math.MinInt64})
-
 	b = StoreBatch(2, 1, 1, 1)
 	b.To = math.MaxInt64 + 1
 	_, _, err = s.Apply(ctx, b)

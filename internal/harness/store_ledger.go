@@ -21,10 +21,6 @@ func storeEmpty(t *testing.T, s payout.Store) {
 	if count != 0 || head != [32]byte{} || err != nil {
 		t.Fatalf("head: %d, %x, %v", count, head, err)
 	}
-	halt, err := s.Halted(ctx)
-	if halt != (payout.HaltRecord{}) || err != nil {
-		t.Fatalf("halted: %v, %v", halt, err)
-	}
 	slots, err := s.Slots(ctx, 0, 10)
 	if len(slots) != 0 || err != nil {
 		t.Fatalf("slots: %v, %v", slots, err)
@@ -192,44 +188,6 @@ func storeLedgerRace(t *testing.T, s payout.Store) {
 	if len(records) != each*writers || len(seen) != len(records) {
 		t.Fatalf("%d records, %d keys of %d", len(records), len(seen), each*writers)
 	}
-}
-
-func storeHalts(t *testing.T, s payout.Store) {
-	ctx := t.Context()
-	_, err := s.Lift(ctx, 0, "why", "who", 1)
-	wantErr(t, "Lift of nothing", err, payout.ErrConflict)
-	first, err := s.Halt(ctx, "sums differ <é>", "keeper", 100)
-	wantErr(t, "Halt", err, nil)
-	wantSame(t, "halt", first, payout.HaltRecord{Number: 1, Reason: "sums differ <é>", Who: "keeper", At: 100})
-	second, err := s.Halt(ctx, "another", "keeper", 200)
-	wantErr(t, "Halt", err, nil)
-	for range 2 { // both are in force already
-		again, err := s.Halt(ctx, "sums differ <é>", "keeper", 300)
-		wantErr(t, "Halt again", err, nil)
-		wantSame(t, "halt again", again, first)
-	}
-	last, err := s.Halted(ctx)
-	wantErr(t, "Halted", err, nil)
-	wantSame(t, "halted", last, second)
-	_, err = s.Lift(ctx, 1, "fixed", "anne", 400)
-	wantErr(t, "Lift of an older one", err, payout.ErrConflict)
-	var lifted payout.HaltRecord
-	for range 2 {
-		lifted, err = s.Lift(ctx, 2, "fixed", "anne", 400)
-		wantErr(t, "Lift", err, nil)
-		wantSame(t, "lifted", lifted, payout.HaltRecord{Number: 3, Lifted: true, Reason: "fixed", Who: "anne", At: 400})
-	}
-	_, err = s.Lift(ctx, 3, "fixed", "bob", 500)
-	wantErr(t, "Lift of a lift", err, payout.ErrConflict)
-	third, err := s.Halt(ctx, "sums differ <é>", "keeper", 600)
-	wantErr(t, "Halt after Lift", err, nil)
-	all, err := s.Halts(ctx, 1, 10)
-	wantErr(t, "Halts", err, nil)
-	wantSame(t, "halts", all, []payout.HaltRecord{first, second, lifted, third})
-	_, err = s.Halt(ctx, "", "who", 1)
-	wantErr(t, "no reason", err, payout.ErrInvalid)
-	_, err = s.Lift(ctx, 4, "why", "", 1)
-	wantErr(t, "no author", err, payout.ErrInvalid)
 }
 
 func storeLeases(t *testing.T, s payout.Store) {

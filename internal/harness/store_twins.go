@@ -42,7 +42,7 @@ func CompareStores(t *testing.T, open func() (a, b StoreTwin)) {
 		m := &twins{ctx: t.Context(), a: a, b: b}
 		m.both(rt, "Open", func(s payout.Store) []any { return []any{s.Open(m.ctx, StoreMeta(1), true)} })
 		rt.Repeat(map[string]func(*rapid.T){
-			"batch": m.batch, "slot": m.slot, "append": m.append, "halt": m.halt, "lease": m.lease,
+			"batch": m.batch, "slot": m.slot, "append": m.append, "lease": m.lease,
 			"snapshot": m.snapshot, "restore": m.restore, "wipe": m.wipe, "open": m.open, "": m.contents,
 		})
 	})
@@ -139,24 +139,6 @@ func (m *twins) append(t *rapid.T) {
 	})
 }
 
-func (m *twins) halt(t *rapid.T) {
-	last, _ := m.a.Halted(m.ctx)
-	reason := rapid.SampledFrom([]string{"sums", "head", "é\n\"'"}).Draw(t, "reason")
-	at := rapid.Int64Range(0, 2).Draw(t, "at")
-	if rapid.Bool().Draw(t, "lift") {
-		n := uint64(max(0, int(last.Number)+rapid.IntRange(-1, 1).Draw(t, "number")))
-		m.both(t, "Lift", func(s payout.Store) []any {
-			h, err := s.Lift(m.ctx, n, reason, "anne", at)
-			return []any{h, err}
-		})
-		return
-	}
-	m.both(t, "Halt", func(s payout.Store) []any {
-		h, err := s.Halt(m.ctx, reason, "keeper", at)
-		return []any{h, err}
-	})
-}
-
 func (m *twins) lease(t *rapid.T) {
 	const name, hour = "accountant", 3_600_000
 	holder := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "holder")
@@ -217,10 +199,6 @@ func (m *twins) contents(t *rapid.T) {
 		add(head, count, err)
 		records, err := s.Records(m.ctx, 1, 100)
 		add(records, len(records), err)
-		halt, err := s.Halted(m.ctx)
-		add(halt, err)
-		halts, err := s.Halts(m.ctx, 1, 100)
-		add(halts, len(halts), err)
 		for i, v := range all { // an empty list is as good as none
 			if r := reflect.ValueOf(v); r.Kind() == reflect.Slice && r.Len() == 0 {
 				all[i] = nil

@@ -31,8 +31,6 @@ func TestCorrupt(t *testing.T) {
 	last := func(s payout.Store) error { _, _, err := s.LastSlot(ctx); return err }
 	slots := func(s payout.Store) error { _, err := s.Slots(ctx, 1, 10); return err }
 	records := func(s payout.Store) error { _, err := s.Records(ctx, 1, 10); return err }
-	halted := func(s payout.Store) error { _, err := s.Halted(ctx); return err }
-	halting := func(s payout.Store) error { _, err := s.Halt(ctx, "another", "who", 1); return err }
 	marks := func(s payout.Store) error { _, err := s.HWMs(ctx); return err }
 	for _, damage := range []struct {
 		command string // with K: for the pool's prefix
@@ -58,9 +56,6 @@ func TestCorrupt(t *testing.T) {
 		{"SET K:ledger 1", map[string]func(payout.Store) error{"Append": appending, "Records": records}},
 		{"SET K:ledgerkey 1", map[string]func(payout.Store) error{"Append": appending}},
 		{"HSET K:ledger 1 short", map[string]func(payout.Store) error{"Records": records}},
-		{"HSET K:halt 1 {", map[string]func(payout.Store) error{"Halted": halted}},
-		{"SET K:cause 1", map[string]func(payout.Store) error{"Halt": halting}},
-		{"SET K:halt 1", map[string]func(payout.Store) error{"Halt": halting, "Halted": halted}},
 	} {
 		s, config := fresh(t, r.Addr)
 		openStore(t, s, true)
@@ -68,8 +63,7 @@ func TestCorrupt(t *testing.T) {
 		b.Slot = 2
 		apply(t, s, b, 10)
 		_, err1 := s.Append(ctx, [32]byte{}, harness.StoreRecord(1))
-		_, err2 := s.Halt(ctx, "why", "who", 1)
-		if err := errors.Join(s.PutSlot(ctx, harness.StoreManifest(1, 1)), err1, err2); err != nil {
+		if err := errors.Join(s.PutSlot(ctx, harness.StoreManifest(1, 1)), err1); err != nil {
 			t.Fatal(err)
 		}
 		args := []any{}

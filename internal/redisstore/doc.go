@@ -14,9 +14,7 @@
 //	            :slot        hash    slot number → head ‖ prev ‖ manifest (32, 32, rest)
 //	            :ledger      hash    record number → head ‖ key length (1) ‖ key ‖ data
 //	            :ledgerkey   hash    record key → its number
-//	            :halt        hash    halt number → JSON line
-//	            :cause       hash    reason in force → its halt number
-//	            :state       hash    slot, slothead, records, head, halts, lifted, fence
+//	            :state       hash    slot, slothead, records, head, fence
 //	            :lease:NAME  string  "token holder", with an expiry
 //
 // Numbers are decimal, heads in state are hex. Raw shares, jobs and duplicates

@@ -211,7 +211,6 @@ func TestFlushed(t *testing.T) {
 		"HWM":   func() error { _, err := s.HWM(t.Context(), 1, 1); return err },
 		"Run":   func() error { _, err := s.Run(t.Context()); return err },
 		"Head":  func() error { _, _, err := s.Head(t.Context()); return err },
-		"Halt":  func() error { _, err := s.Halt(t.Context(), "a", "b", 1); return err },
 		"Open":  func() error { return s.Open(t.Context(), harness.StoreMeta(1), false) },
 	} {
 		if err := call(); !errors.Is(err, payout.ErrIncarnationMissing) {

@@ -21,8 +21,6 @@ func (k keys) runs() string   { return k.prefix + "runs" }
 func (k keys) slots() string  { return k.prefix + "slot" }
 func (k keys) ledger() string { return k.prefix + "ledger" }
 func (k keys) index() string  { return k.prefix + "ledgerkey" }
-func (k keys) halts() string  { return k.prefix + "halt" }
-func (k keys) causes() string { return k.prefix + "cause" }
 
 // run names the running sums against one block target.
 func (k keys) run(workBits uint32) string { return k.prefix + "run:" + bitsField(workBits) }
@@ -34,7 +32,7 @@ func (k keys) lease(name string) string { return k.prefix + "lease:" + name }
 
 // all returns the keys whose absence makes a store empty.
 func (k keys) all() []string {
-	return []string{k.meta(), k.state(), k.hwm(), k.runs(), k.slots(), k.ledger(), k.index(), k.halts(), k.causes()}
+	return []string{k.meta(), k.state(), k.hwm(), k.runs(), k.slots(), k.ledger(), k.index()}
 }
 
 func number(n uint64) string { return strconv.FormatUint(n, 10) }

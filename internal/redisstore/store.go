@@ -39,8 +39,6 @@ var (
 	runScript     = script("run")
 	putSlotScript = script("putslot")
 	appendScript  = script("append")
-	haltScript    = script("halt")
-	liftScript    = script("lift")
 	acquireScript = script("acquire")
 	renewScript   = script("renew")
 )
