@@ -11,6 +11,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"cordee/internal/harness"
+	"cordee/internal/redisstore"
 	"cordee/payout"
 )
 
@@ -83,4 +85,40 @@ func TestStoreIsAskedEachMinute(t *testing.T) {
 			t.Errorf("asked %d times in five minutes", m.asked)
 		}
 	})
+}
+
+// TestRedisSetOtherwise: somebody changes a running server, and changes it back.
+func TestRedisSetOtherwise(t *testing.T) {
+	server := harness.StartRedis(t)
+	store, err := redisstore.New(redisstore.Config{Mode: redisstore.Single, Addrs: []string{server.Addr}, Name: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var log bytes.Buffer
+	kt := newKit(t, 3, store)
+	kt.k.log = zerolog.New(&log)
+	if err := kt.k.Ship(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin := server.Admin()
+	for name, values := range map[string][2]string{"appendonly": {"no", "yes"}, "maxmemory-policy": {"allkeys-lru", "noeviction"}, "appendfsync": {"no", "always"}} {
+		for i, v := range values {
+			log.Reset()
+			if err := admin.ConfigSet(t.Context(), name, v).Err(); err != nil {
+				t.Fatal(err)
+			}
+			kt.k.CheckStore(t.Context())
+			kt.work(5, 1)
+			kt.close()
+			if err := kt.k.Ship(t.Context()); err != nil { // it goes on meanwhile
+				t.Errorf("%s %s: %v", name, v, err)
+			}
+			s := kt.k.Status()
+			event := []string{"store.unfit", "store.fit"}[i]
+			if strings.Contains(s.Trouble["store-settings"], name) != (i == 0) || !strings.Contains(log.String(), event) || len(s.Halts) != 0 {
+				t.Errorf("%s %s: trouble %q, halts %q, log %s", name, v, s.Trouble, s.Halts, log.String())
+			}
+		}
+	}
 }
