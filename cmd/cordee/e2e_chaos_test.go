@@ -133,7 +133,12 @@ func (c *chaos) meanwhile() {
 		if err := rpc(c.t.Context(), c.node, nil, "invalidateblock", tip); err != nil {
 			c.t.Fatal(err)
 		}
-		generate(c.t, c.node, 2)
+		// Within a second a node may make the very block again that has just become
+		// invalid, and then refuses it.
+		eventually(c.t, 20*time.Second, "two blocks beside the invalid one", func() error {
+			_, err := c.node.Generate(c.t.Context(), 2, "")
+			return err
+		})
 	case "frozen store":
 		c.signalStore(syscall.SIGSTOP)
 		pause(c.between(100*time.Millisecond, 2500*time.Millisecond))
