@@ -12,27 +12,26 @@ import (
 	"cordee/pool/sha256d"
 )
 
-// Every length around the block boundaries of SHA-256, where padding differs.
+// Every length around the block boundaries of SHA-256, where padding differs,
+// and every beginning of it remembered.
 func TestSumLengths(t *testing.T) {
 	data := make([]byte, 300)
 	for i := range data {
 		data[i] = byte(i * 7)
 	}
-	for n := range len(data) + 1 {
-		first := sha256.Sum256(data[:n])
-		want := sha256.Sum256(first[:])
-		if got := sha256d.Sum(data[:n]); got != want || !bytes.Equal(got[:], chainhash.DoubleHashB(data[:n])) {
-			t.Fatalf("%d bytes: %x, want %x", n, got, want)
-		}
-	}
-}
-
-func FuzzSum(f *testing.F) {
-	f.Add([]byte{})
-	f.Add(make([]byte, 80))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if got := sha256d.Sum(b); !bytes.Equal(got[:], chainhash.DoubleHashB(b)) {
-			t.Fatalf("%x: %x", b, got)
+	sha256d.UnderEachKernel(t, func(t *testing.T) {
+		for n := range len(data) + 1 {
+			first := sha256.Sum256(data[:n])
+			want := sha256.Sum256(first[:])
+			if got := sha256d.Sum(data[:n]); got != want || !bytes.Equal(got[:], chainhash.DoubleHashB(data[:n])) {
+				t.Fatalf("%d bytes: %x, want %x", n, got, want)
+			}
+			for begun := range n + 1 {
+				m := sha256d.NewMidstate(data[:begun])
+				if got := m.Sum(data[:n]); got != want {
+					t.Fatalf("%d bytes, %d of them remembered: %x, want %x", n, begun, got, want)
+				}
+			}
 		}
 	})
 }
@@ -53,28 +52,30 @@ func naiveRoot(leaves [][]byte) []byte {
 // Folding a leaf through the siblings that stand on its right at each level
 // reaches the root of the whole tree.
 func TestFoldReachesTheRoot(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		leaves := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 32, 32), 1, 70).Draw(t, "leaves")
-		// The sibling at a level is the root of the next 2^level leaves, the
-		// last leaf or node being repeated where they run out.
-		var branches [][sha256d.Size]byte
-		level := leaves
-		for len(level) > 1 {
-			branches = append(branches, [32]byte(level[1]))
-			var parents [][]byte
-			for i := 0; i < len(level); i += 2 {
-				parents = append(parents, naiveRoot(level[i:min(i+2, len(level))]))
-				if i+1 == len(level) {
-					parents[len(parents)-1] = naiveRoot([][]byte{level[i], level[i]})
-				}
+	sha256d.UnderEachKernel(t, func(t *testing.T) { rapid.Check(t, foldReachesTheRoot) })
+}
+
+func foldReachesTheRoot(t *rapid.T) {
+	leaves := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 32, 32), 1, 70).Draw(t, "leaves")
+	// The sibling at a level is the root of the next 2^level leaves, the
+	// last leaf or node being repeated where they run out.
+	var branches [][sha256d.Size]byte
+	level := leaves
+	for len(level) > 1 {
+		branches = append(branches, [32]byte(level[1]))
+		var parents [][]byte
+		for i := 0; i < len(level); i += 2 {
+			parents = append(parents, naiveRoot(level[i:min(i+2, len(level))]))
+			if i+1 == len(level) {
+				parents[len(parents)-1] = naiveRoot([][]byte{level[i], level[i]})
 			}
-			level = parents
 		}
-		root := sha256d.Fold([32]byte(leaves[0]), branches)
-		if !bytes.Equal(root[:], naiveRoot(leaves)) {
-			t.Fatalf("root %x, want %x", root, naiveRoot(leaves))
-		}
-	})
+		level = parents
+	}
+	root := sha256d.Fold([32]byte(leaves[0]), branches)
+	if !bytes.Equal(root[:], naiveRoot(leaves)) {
+		t.Fatalf("root %x, want %x", root, naiveRoot(leaves))
+	}
 }
 
 func TestFoldLeavesItsInputAlone(t *testing.T) {
@@ -91,15 +92,15 @@ func TestFoldLeavesItsInputAlone(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	header, branches := make([]byte, 80), make([][32]byte, 12)
-	if n := testing.AllocsPerRun(1000, func() { sha256d.Fold(sha256d.Sum(header), branches) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-func TestKernelHasAName(t *testing.T) {
-	if sha256d.Kernel() == "" {
-		t.Error("the kernel has no name")
-	}
+	sha256d.UnderEachKernel(t, func(t *testing.T) {
+		prefix := sha256d.NewMidstate(header)
+		if n := testing.AllocsPerRun(1000, func() {
+			sha256d.Fold(sha256d.Sum(header), branches)
+			sha256d.FoldPair(sha256d.SumPair(&prefix, &prefix, header, header), branches, branches)
+		}); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
 }
 
 func ExampleSum() {
