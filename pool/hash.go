@@ -47,23 +47,53 @@ func Hash(dst []Hashed, subs []Submission) []Hashed {
 
 // hashAll is Hash with a buffer to put coinbases together in, which it returns
 // for the next batch in case it had to grow.
+//
+// Submissions go two by two, through both lanes of the kernel: within a read
+// they are mostly of one job, and hashing two such costs little more than one.
 func hashAll(dst []Hashed, subs []Submission, buf []byte) ([]Hashed, []byte) {
-	for i := range subs {
+	for ; len(subs) > 1; subs = subs[2:] {
+		dst = append(dst, Hashed{}, Hashed{})
+		buf = hashPair((*[2]Hashed)(dst[len(dst)-2:]), (*[2]Submission)(subs), buf)
+	}
+	for i := range subs { // the odd one
 		s := &subs[i]
-		t := s.Work.Template
-		buf = s.Work.Coinbase(buf[:0], s)
-		root := sha256d.Fold(sha256d.Sum(buf), t.Branches)
-
 		dst = append(dst, Hashed{})
 		h := &dst[len(dst)-1]
-		binary.LittleEndian.PutUint32(h.Header[0:], s.Version)
-		copy(h.Header[4:], t.PrevHash[:])
-		copy(h.Header[36:], root[:])
-		binary.LittleEndian.PutUint32(h.Header[68:], s.NTime)
-		binary.LittleEndian.PutUint32(h.Header[72:], t.Bits)
-		binary.LittleEndian.PutUint32(h.Header[76:], s.Nonce)
-		h.Hash = chainhash.Hash(sha256d.Sum(h.Header[:]))
-		h.Block = t.BlockTarget.Met(&h.Hash)
+		buf = s.Work.Coinbase(buf[:0], s)
+		h.setHeader(s, sha256d.Fold(s.Work.prefix.Sum(buf), s.Work.Template.Branches))
+		h.setHash(s, sha256d.Sum(h.Header[:]))
 	}
 	return dst, buf
+}
+
+func hashPair(h *[2]Hashed, s *[2]Submission, buf []byte) []byte {
+	buf = s[0].Work.Coinbase(buf[:0], &s[0])
+	n := len(buf)
+	buf = s[1].Work.Coinbase(buf, &s[1])
+	leaves := sha256d.SumPair(&s[0].Work.prefix, &s[1].Work.prefix, buf[:n], buf[n:])
+	roots := sha256d.FoldPair(leaves, s[0].Work.Template.Branches, s[1].Work.Template.Branches)
+	for i := range h {
+		h[i].setHeader(&s[i], roots[i])
+	}
+	var none sha256d.Midstate // a header begins with what the rig rolls
+	hashes := sha256d.SumPair(&none, &none, h[0].Header[:], h[1].Header[:])
+	for i := range h {
+		h[i].setHash(&s[i], hashes[i])
+	}
+	return buf
+}
+
+func (h *Hashed) setHeader(s *Submission, root [sha256d.Size]byte) {
+	t := s.Work.Template
+	binary.LittleEndian.PutUint32(h.Header[0:], s.Version)
+	copy(h.Header[4:], t.PrevHash[:])
+	copy(h.Header[36:], root[:])
+	binary.LittleEndian.PutUint32(h.Header[68:], s.NTime)
+	binary.LittleEndian.PutUint32(h.Header[72:], t.Bits)
+	binary.LittleEndian.PutUint32(h.Header[76:], s.Nonce)
+}
+
+func (h *Hashed) setHash(s *Submission, hash [sha256d.Size]byte) {
+	h.Hash = chainhash.Hash(hash)
+	h.Block = s.Work.Template.BlockTarget.Met(&h.Hash)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
+
+	"cordee/pool/sha256d"
 )
 
 // Job is what the pool asks rigs to solve: a template, a payout for one
@@ -101,17 +103,21 @@ type Work struct {
 	Variant  uint8
 	Coinb1   []byte // coinbase before extranonce1
 	Coinb2   []byte // coinbase behind extranonce2
+
+	prefix sha256d.Midstate // of Coinb1, or zero: then every share hashes all of it
 }
 
 // Work returns the job as member's rigs see it under variant.
 func (j *Job) Work(member uint16, variant uint8) *Work {
+	coinb1 := j.coinb1(j.Place(member, variant))
 	return &Work{
 		Template: j.Template,
 		Job:      j,
 		Member:   member,
 		Variant:  variant,
-		Coinb1:   j.coinb1(j.Place(member, variant)),
+		Coinb1:   coinb1,
 		Coinb2:   j.coinb2,
+		prefix:   sha256d.NewMidstate(coinb1),
 	}
 }
 
