@@ -546,7 +546,8 @@ tail:
 
 	// rounds 8 to 11
 	MOVO        pad32<>+0(SB), X5
-	MOVO        pad32<>+32(SB), X0
+	MOVO        X5, X0
+	PADDL       roundK<>+32(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
@@ -554,7 +555,8 @@ tail:
 
 	// rounds 12 to 15
 	MOVO        pad32<>+16(SB), X6
-	MOVO        pad32<>+48(SB), X0
+	MOVO        X6, X0
+	PADDL       roundK<>+48(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	MOVO        X6, X13
 	PALIGNR     $0x04, X5, X13
@@ -737,15 +739,7 @@ DATA pad32<>+16(SB)/4, $0x00000000
 DATA pad32<>+20(SB)/4, $0x00000000
 DATA pad32<>+24(SB)/4, $0x00000000
 DATA pad32<>+28(SB)/4, $0x00000100
-DATA pad32<>+32(SB)/4, $0x5807aa98
-DATA pad32<>+36(SB)/4, $0x12835b01
-DATA pad32<>+40(SB)/4, $0x243185be
-DATA pad32<>+44(SB)/4, $0x550c7dc3
-DATA pad32<>+48(SB)/4, $0x72be5d74
-DATA pad32<>+52(SB)/4, $0x80deb1fe
-DATA pad32<>+56(SB)/4, $0x9bdc06a7
-DATA pad32<>+60(SB)/4, $0xc19bf274
-GLOBL pad32<>(SB), RODATA|NOPTR, $64
+GLOBL pad32<>(SB), RODATA|NOPTR, $32
 
 // func sum2SHANI(dst *[2][32]byte, from0 *[8]uint32, from1 *[8]uint32, body0 []byte, body1 []byte, tail0 []byte, tail1 []byte)
 // Requires: SHA, SSE2, SSE4.1, SSSE3
@@ -1173,13 +1167,15 @@ tail:
 
 	// rounds 8 to 11
 	MOVO        pad32<>+0(SB), X5
-	MOVO        pad32<>+32(SB), X0
+	MOVO        X5, X0
+	PADDL       roundK<>+32(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
 	SHA256MSG1  X5, X4
 	MOVO        pad32<>+0(SB), X11
-	MOVO        pad32<>+32(SB), X0
+	MOVO        X11, X0
+	PADDL       roundK<>+32(SB), X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X8, X7
@@ -1187,7 +1183,8 @@ tail:
 
 	// rounds 12 to 15
 	MOVO        pad32<>+16(SB), X6
-	MOVO        pad32<>+48(SB), X0
+	MOVO        X6, X0
+	PADDL       roundK<>+48(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	MOVO        X6, X13
 	PALIGNR     $0x04, X5, X13
@@ -1197,7 +1194,8 @@ tail:
 	SHA256RNDS2 X0, X2, X1
 	SHA256MSG1  X6, X5
 	MOVO        pad32<>+16(SB), X12
-	MOVO        pad32<>+48(SB), X0
+	MOVO        X12, X0
+	PADDL       roundK<>+48(SB), X0
 	SHA256RNDS2 X0, X7, X8
 	MOVO        X12, X13
 	PALIGNR     $0x04, X11, X13
@@ -1818,7 +1816,8 @@ level:
 
 	// rounds 8 to 11
 	MOVO        pad32<>+0(SB), X5
-	MOVO        pad32<>+32(SB), X0
+	MOVO        X5, X0
+	PADDL       roundK<>+32(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
@@ -1826,7 +1825,8 @@ level:
 
 	// rounds 12 to 15
 	MOVO        pad32<>+16(SB), X6
-	MOVO        pad32<>+48(SB), X0
+	MOVO        X6, X0
+	PADDL       roundK<>+48(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	MOVO        X6, X13
 	PALIGNR     $0x04, X5, X13
@@ -2632,13 +2632,15 @@ level:
 
 	// rounds 8 to 11
 	MOVO        pad32<>+0(SB), X5
-	MOVO        pad32<>+32(SB), X0
+	MOVO        X5, X0
+	PADDL       roundK<>+32(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X2, X1
 	SHA256MSG1  X5, X4
 	MOVO        pad32<>+0(SB), X11
-	MOVO        pad32<>+32(SB), X0
+	MOVO        X11, X0
+	PADDL       roundK<>+32(SB), X0
 	SHA256RNDS2 X0, X7, X8
 	PSHUFD      $0x0e, X0, X0
 	SHA256RNDS2 X0, X8, X7
@@ -2646,7 +2648,8 @@ level:
 
 	// rounds 12 to 15
 	MOVO        pad32<>+16(SB), X6
-	MOVO        pad32<>+48(SB), X0
+	MOVO        X6, X0
+	PADDL       roundK<>+48(SB), X0
 	SHA256RNDS2 X0, X1, X2
 	MOVO        X6, X13
 	PALIGNR     $0x04, X5, X13
@@ -2656,7 +2659,8 @@ level:
 	SHA256RNDS2 X0, X2, X1
 	SHA256MSG1  X6, X5
 	MOVO        pad32<>+16(SB), X12
-	MOVO        pad32<>+48(SB), X0
+	MOVO        X12, X0
+	PADDL       roundK<>+48(SB), X0
 	SHA256RNDS2 X0, X7, X8
 	MOVO        X12, X13
 	PALIGNR     $0x04, X11, X13

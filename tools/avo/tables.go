@@ -66,15 +66,9 @@ func pad64() Mem {
 	return table("pad64", w[:]...)
 }
 
-// pad32 holds words 8 to 15 of a block whose message is a digest, and the same
-// with K added.
+// pad32 holds words 8 to 15 of a block whose message is a digest.
 func pad32() Mem {
-	w := [16]uint32{8: 0x80000000, 15: 256}
-	words := w[8:]
-	for t := 8; t < 16; t++ {
-		words = append(words, w[t]+k[t])
-	}
-	return table("pad32", words...)
+	return table("pad32", 0x80000000, 0, 0, 0, 0, 0, 0, 256)
 }
 
 // start holds the initial state as SHA-NI wants it, ABEF and CDGH, each from
