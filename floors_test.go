@@ -58,7 +58,7 @@ var pure = []string{"pool", "pool/sha256d", "payout", "payout/verify"}
 // granted is what a pure package may import all the same: payout.Store's
 // methods take a context, which brings no world with it; sha256d reads which
 // kernel the environment names, so that every test binary obeys, and nothing
-// that it computes depends on the answer (ADR 0014).
+// that it computes depends on the answer (ADR 0013).
 var granted = map[string][]string{"payout": {"context"}, "pool/sha256d": {"os"}}
 
 // worldly packages, each with all below it, are what a pure one may not import.

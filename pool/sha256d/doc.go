@@ -16,5 +16,5 @@
 //	                for the latency of its rounds
 //
 // Wider lanes (AVX-512, AVX2, four chains of SHA-NI) were measured or reckoned
-// and left out, see docs/adr/0014-hash-kernels.md.
+// and left out, see docs/adr/0013-hash-kernels.md.
 package sha256d
