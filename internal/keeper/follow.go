@@ -154,8 +154,8 @@ func (k *Keeper) ask(ctx context.Context, tip pool.Tip, path map[int32]chainhash
 	k.mu.Lock()
 	for hash, c := range k.candidates {
 		switch {
-		case inLedger[hash], tip.Height-c.height > watchMature && tip.Height > 0:
-			delete(k.candidates, hash) // followed by the ledger now, or never in the chain
+		case inLedger[hash]:
+			delete(k.candidates, hash) // followed by the ledger now
 		case !c.halted:
 			places = append(places, place{hash: hash, height: c.height})
 		}
@@ -174,11 +174,22 @@ func (k *Keeper) ask(ctx context.Context, tip pool.Tip, path map[int32]chainhash
 		case walked && at != p.hash: // forgotten, and another stands in its place
 			p.conf = -1
 		}
+		if p.block == nil && p.conf <= 0 && tip.Height-p.height > watchMature {
+			k.forget(p.hash)
+		}
 	}
 	slices.SortFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(b.height, a.height), bytes.Compare(a.hash[:], b.hash[:]))
 	})
 	return places, nil
+}
+
+// forget ends the questions about a candidate that is too deep to come back
+// into the chain. One that is in the chain is never too deep: its coinbase paid.
+func (k *Keeper) forget(hash chainhash.Hash) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.candidates, hash)
 }
 
 // leave enters that a block left the chain.
