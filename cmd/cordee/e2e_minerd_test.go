@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,12 +37,14 @@ func (o *output) String() string {
 }
 
 // startMinerd runs the minerd (cpuminer) that CORDEE_MINERD names on the pool
-// with one thread until stop, which returns all that it said.
-func startMinerd(t *testing.T, p *testPool, user string) (stop func() string) {
+// with one thread until stop, which returns all that it said. before is put
+// before it: "nice" lets it give way to what else runs.
+func startMinerd(t *testing.T, p *testPool, user string, before ...string) (out *output, stop func() string) {
 	t.Helper()
-	out := new(output)
-	cmd := exec.CommandContext(context.Background(), os.Getenv("CORDEE_MINERD"),
+	out = new(output)
+	args := append(before, os.Getenv("CORDEE_MINERD"),
 		"--algo=sha256d", "--url=stratum+tcp://"+p.stratum, "--userpass="+user+":x", "--threads=1", "--retry-pause=1", "--debug", "--protocol-dump")
+	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -64,7 +65,7 @@ func startMinerd(t *testing.T, p *testPool, user string) (stop func() string) {
 			t.Logf("the end of what minerd said:\n%s", said[max(0, len(said)-4000):])
 		}
 	})
-	return stop
+	return out, stop
 }
 
 func needMinerd(t *testing.T) {
@@ -107,7 +108,7 @@ func TestMinerdOnSignet(t *testing.T) {
 func minerdMines(t *testing.T, n *sandbox.Node, p *testPool, paid bool) {
 	t.Helper()
 	const want = 3
-	stop := startMinerd(t, p, "jura.dole.cpu")
+	_, stop := startMinerd(t, p, "jura.dole.cpu")
 	eventually(t, 2*time.Minute, "minerd's blocks", func() error {
 		_, height, err := n.Tip(t.Context())
 		active := 0
@@ -140,14 +141,19 @@ func minerdMines(t *testing.T, n *sandbox.Node, p *testPool, paid bool) {
 			t.Errorf("the pool answered %s %d times", name, count)
 		}
 	}
-	accepted, err := minerdAnswers(said)
+	heard, err := minerdTalk(said)
 	if err != nil {
 		t.Error(err)
 	}
-	if accepted < want {
-		t.Errorf("minerd heard %d times true, and found %d blocks", accepted, want)
+	for _, answer := range heard.refused {
+		if !strings.Contains(answer, fmt.Sprintf("[%d,", pool.Stale.Code())) {
+			t.Errorf("a submit of minerd was answered %s", answer)
+		}
 	}
-	t.Logf("%s on %s: minerd heard %d times true; the pool counted %v", n.Kind, n.Chain, accepted, rigs.Shares)
+	if heard.accepted < want {
+		t.Errorf("minerd heard %d times true, and found %d blocks", heard.accepted, want)
+	}
+	t.Logf("%s on %s: minerd heard %d times true; the pool counted %v", n.Kind, n.Chain, heard.accepted, rigs.Shares)
 	if paid {
 		minerdIsPaid(t, n, p)
 	}
@@ -218,40 +224,4 @@ func minerdIsPaid(t *testing.T, n *sandbox.Node, p *testPool) {
 		t.Errorf("cordee payouts lists %d sats, the chain has %d", listed, onChain)
 	}
 	t.Logf("%s: jura is credited %d sats, paid %d by the chain, carried %d", n.Kind, jura.Credited, onChain, jura.Carried)
-}
-
-// minerdAnswers reads what minerd printed of the protocol: how many submits
-// were answered true, and an error where one was refused as anything but stale.
-func minerdAnswers(said string) (accepted int, err error) {
-	submits := map[string]bool{} // by id
-	for line := range strings.Lines(said) {
-		_, text, ok := strings.Cut(line, "> ")
-		sent := ok && strings.Contains(text, `"mining.submit"`)
-		if !ok {
-			_, text, ok = strings.Cut(line, "< ")
-		}
-		if !ok || !strings.HasPrefix(text, "{") {
-			continue
-		}
-		var m struct {
-			ID     json.RawMessage   `json:"id"`
-			Method string            `json:"method"`
-			Result json.RawMessage   `json:"result"`
-			Error  []json.RawMessage `json:"error"`
-		}
-		if jerr := json.Unmarshal([]byte(text), &m); jerr != nil {
-			err = errors.Join(err, fmt.Errorf("minerd printed %q: %w", text, jerr))
-			continue
-		}
-		switch {
-		case sent:
-			submits[string(m.ID)] = true
-		case m.Method != "" || !submits[string(m.ID)]:
-		case string(m.Result) == "true":
-			accepted++
-		case len(m.Error) < 1 || string(m.Error[0]) != fmt.Sprint(pool.Stale.Code()):
-			err = errors.Join(err, fmt.Errorf("a submit of minerd was answered %s", text))
-		}
-	}
-	return accepted, err
 }
