@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 GO       ?= go
 ARGS     ?=
-FUZZTIME ?= 20s
+FUZZTIME ?= 10m
+TARGETS  ?=
 COUNT    ?= 6
 KILLS    ?= 100
 AWAY     ?= 1h
@@ -34,7 +35,7 @@ demo: build ## mine on a private chain and watch; ARGS="--blocks 3 --json" ends 
 ci: ## everything .ci/run asks for after the tests: lint, race, fuzz, e2e with kills (40 minutes at most)
 	@tools/stage.sh lint 600 $(MAKE) lint
 	@tools/stage.sh race 600 $(MAKE) race
-	@tools/stage.sh fuzz 900 $(MAKE) fuzz
+	@tools/stage.sh fuzz 900 $(MAKE) fuzz FUZZTIME=20s TARGETS=
 	@tools/stage.sh e2e 300 $(MAKE) e2e
 
 race: ## run every test under the race detector, in random order
@@ -43,12 +44,13 @@ race: ## run every test under the race detector, in random order
 lint: $(TOOLS)/golangci-lint ## check formats, mistakes and the rules of .golangci.yml
 	$(TOOLS)/golangci-lint run ./...
 
-fuzz: ## fuzz every target for FUZZTIME (20s) each
-	tools/fuzz.sh $(FUZZTIME)
+fuzz: ## fuzz every target, or those that fit TARGETS='Line|Session', for FUZZTIME (10m) each
+	tools/fuzz.sh $(FUZZTIME) '$(value TARGETS)'
 
-# What CI adds to the same tests of make test: ten kills, and a minute without Redis.
+# What CI adds to the same tests of make test: ten kills, a minute without Redis, and one of minerd where CORDEE_MINERD is set.
 e2e: export CORDEE_CHAOS_KILLS = 10
 e2e: export CORDEE_REDIS_AWAY = 60s
+e2e: export CORDEE_MINERD_FOR = 60s
 e2e: ## run the programs and nodes as processes, some killed: on btcd, and on CORDEE_BITCOIND where that is set
 	env -u CORDEE_BITCOIND $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/
 	@if [[ -n "$${CORDEE_BITCOIND:-}" ]]; then set -x; $(GO) test -count=1 -timeout 5m ./cmd/... ./internal/sandbox/; fi

@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# make fuzz: runs every fuzz target of the tree, each for the time given (20s). All of them run, even after one failed.
+# fuzz.sh [time] [regexp]: runs every fuzz target of the tree whose name fits the regexp (all of them), each for the time
+# given (10m). All of them run, even after one failed.
 set -euo pipefail
-time=${1:-20s}
+time=${1:-10m} wanted=${2:-.}
 
 # `go test -list` prints the names of a package's targets, then "ok <package>".
-targets=$(go test -list '^Fuzz' ./... | awk '
-	/^Fuzz/ { names[++n] = $1; next }
+targets=$(go test -list '^Fuzz' ./... | WANTED=$wanted awk '
+	/^Fuzz/ { if ($1 ~ ENVIRON["WANTED"]) names[++n] = $1; next }
 	$1 == "ok" { for (i = 1; i <= n; i++) print $2, names[i] }
 	{ n = 0 }')
+if [[ -z $targets ]]; then
+	echo "no fuzz target's name fits '$wanted': give a regexp of names as FuzzLine, or none for all" >&2
+	exit 2
+fi
 
 # What go test says when the time is up while a worker is at an input, which its fuzzer takes for a failure now and then.
 # A finding has its values or its panic there, and "Failing input written to".
