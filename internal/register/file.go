@@ -9,9 +9,10 @@ import (
 
 // Limits of a member's entry.
 const (
-	maxDestinations = 8      // each is an output of every payout
-	maxNameLen      = 80     // bytes of a display name
-	allBP           = 10_000 // basis points in the whole
+	maxDestinations = 8        // each is an output of every payout
+	maxNameLen      = 80       // bytes of a display name
+	allBP           = 10_000   // basis points in the whole
+	parkedID        = "parked" // work of index 0 goes by this name
 )
 
 // Member is one member of the consortium. Its slices belong to the register:
@@ -135,6 +136,9 @@ func (f *File) member(i int, r *rawMember, indexes map[int64]int) Member {
 			at.Errorf(path+".id", "%q is already the id of %s (line %d)", r.ID, other, at.Line(other+".id"))
 		} else {
 			f.byID[r.ID] = i
+		}
+		if r.ID == parkedID {
+			at.Errorf(path+".id", "%q stands for work that no member has claimed, no member can be called that", r.ID)
 		}
 	}
 	if at.Has(path+".index") && !at.Failed(path+".index") {
