@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,11 @@ func auditChain(ctx context.Context, path string) (*audit.Report, error) {
 	if err != nil {
 		return nil, membersAdvice(cfg, err)
 	}
+	key, err := config.ReadSlotKey(cfg.SlotKeyPath)
+	if err != nil {
+		return nil, err
+	}
+	public, _ := key.Public().(ed25519.PublicKey)
 	nodes, err := newCluster(cfg, zerolog.Nop())
 	if err != nil {
 		return nil, err
@@ -56,7 +62,7 @@ func auditChain(ctx context.Context, path string) (*audit.Report, error) {
 		return nil, err
 	}
 	report, err := audit.Run(ctx, &audit.Config{
-		Journal: cfg.Journal.Dir, Slots: filepath.Join(cfg.DataDir, "slots"),
+		Journal: cfg.Journal.Dir, Slots: filepath.Join(cfg.DataDir, "slots"), Key: public,
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
 		Members: roster{register.New(members)}.Members(), Classes: pool.Classes,
 		Chain: chain{nodes}, Address: addressOf(cfg.Network),
@@ -119,6 +125,9 @@ func printAudit(w io.Writer, r *audit.Report) {
 			break
 		}
 		fmt.Fprintln(w, m)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, "note:", n)
 	}
 	if r.OK {
 		fmt.Fprintln(w, "every satoshi agrees")

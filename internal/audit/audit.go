@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -31,8 +32,9 @@ type Chain interface {
 
 // Config says what to recompute, and by which rules. All is needed but Address.
 type Config struct {
-	Journal  string // directory of the journal
-	Slots    string // directory of the slot manifests
+	Journal  string            // directory of the journal
+	Slots    string            // directory of the slot manifests
+	Key      ed25519.PublicKey // that slots are signed with
 	Rules    payout.Rules
 	Treasury []byte // output script
 	Members  map[uint16]payout.Member
@@ -52,6 +54,9 @@ func (c *Config) id(member uint16) (string, error) {
 // Run recomputes every block of ours on the active chain. The error is about
 // what cannot be read or recomputed at all; what differs is in the report.
 func Run(ctx context.Context, cfg *Config) (*Report, error) {
+	if len(cfg.Key) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("audit: the key that slots are signed with has %d bytes, ed25519 needs %d", len(cfg.Key), ed25519.PublicKeySize)
+	}
 	b, err := readBook(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
@@ -60,7 +65,7 @@ func Run(ctx context.Context, cfg *Config) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	r := &Report{Shares: len(b.shares), Slots: len(b.slots), Found: len(b.hashes), Blocks: []Block{}, Members: []Member{}, Mismatches: []Mismatch{}}
+	r := &Report{Shares: len(b.shares), Slots: len(b.slots), Found: len(b.hashes), Blocks: []Block{}, Notes: []string{}, Members: []Member{}, Mismatches: []Mismatch{}}
 	w := walker{cfg: cfg, book: b, owed: map[string]*debt{}}
 	for _, m := range mined {
 		if err := w.block(m, r); err != nil {
@@ -68,6 +73,7 @@ func Run(ctx context.Context, cfg *Config) (*Report, error) {
 		}
 	}
 	w.totals(r)
+	r.Notes = notes(r.Blocks)
 	r.OK = len(r.Mismatches) == 0
 	return r, nil
 }
@@ -164,7 +170,7 @@ func (w *walker) block(m *mined, r *Report) error {
 	if got := m.script.Commitment; e.receipt.Commitment() != got && len(r.Mismatches) == before {
 		add("commitment", "", 0, 0, fmt.Sprintf("its coinbase commits to %x, the recomputation to %x", got, e.receipt.Commitment()))
 	}
-	v.Kept = e.kept
+	v.Kept, v.Waiting = e.kept, e.waiting
 	v.Agree = len(r.Mismatches) == before
 	r.Blocks = append(r.Blocks, v)
 	if v.Mature {

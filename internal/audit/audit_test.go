@@ -21,6 +21,8 @@ import (
 	"cordee/pool"
 )
 
+var slotKey = ed25519.NewKeyFromSeed(make([]byte, 32))
+
 // fakePool pays as the pool does, by package payout, and leaves on disk what the
 // pool leaves.
 type fakePool struct {
@@ -72,6 +74,7 @@ func script(t *rapid.T, n byte) []byte {
 func newFakePool(t *rapid.T, dir string) *fakePool {
 	p := &fakePool{t: t, dir: dir, class: pool.DefaultClass, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1}
 	p.cfg = Config{
+		Key:     slotKey.Public().(ed25519.PublicKey),
 		Journal: filepath.Join(dir, "journal"), Slots: filepath.Join(dir, "slots"), Treasury: script(t, 200), Chain: p,
 		Members: map[uint16]payout.Member{0: {ID: "parked"}}, Classes: slices.Clone(pool.Classes),
 		Rules: payout.Rules{
@@ -137,7 +140,7 @@ func (p *fakePool) closeSlot(j *journal.Journal, first uint64) uint64 {
 		return nil
 	}))
 	s.RecordRoot = payout.RecordRoot(bodies)
-	b, err := s.Sign(ed25519.NewKeyFromSeed(make([]byte, 32)))
+	b, err := s.Sign(slotKey)
 	p.check(err)
 	p.check(os.WriteFile(filepath.Join(p.cfg.Slots, fmt.Sprintf("%010d.slot", s.Number)), b, 0o600))
 	p.check(p.window.AddSlot(s.Number, s.Sums))

@@ -11,7 +11,8 @@
 // # What is trusted, what is not
 //
 //  1. Shares are the journal's. Each must be in the slot that follows the one
-//     before, none left out, and the slot's record root must be theirs. A
+//     before, none left out, and the slot's record root must be theirs, under
+//     the pool's signature. A
 //     block's coinbase commits to the slot's head, so the shares it was split by
 //     cannot be changed after it.
 //  2. Of a receipt only three things are taken as told: whether the job drained
@@ -21,7 +22,8 @@
 //     it cites. Credits, fees, amounts and
 //     scripts are recomputed: window and division by payout/verify's naive walk,
 //     carry by a sum over the blocks on the chain. Package payout only encodes
-//     and decodes here.
+//     and decodes here. What the first two withheld from members is noted, with
+//     the blocks: no rule forbids it, but a pool that always says so pays nobody.
 //  3. Rules, treasury, members and destinations are those of the files now. A
 //     block mined under others disagrees, by name; so does one drained after a treasury batch, for batches are not followed.
 //  4. That a share meets its difficulty is the journal's word.

@@ -32,7 +32,8 @@ type walker struct {
 type expected struct {
 	value   int64
 	receipt *payout.Receipt
-	kept    bool // every sat left in the treasury
+	kept    bool  // every sat left in the treasury
+	waiting int64 // sats that it could have paid to members, were it not for kept or drain
 }
 
 // expect recomputes a block from its cut, value and parent. Of told it takes
@@ -66,10 +67,43 @@ func (w *walker) expect(m *mined, told *payout.Receipt) (*expected, error) {
 	slices.SortFunc(r.Credits, func(a, b payout.Credit) int { return cmp.Compare(a.Member, b.Member) })
 	if told != nil && len(told.Settlement) == 1 && told.Settlement[0].Kind == payout.ToTreasury {
 		e.kept = true
+		e.waiting = w.waiting(r.Credits)
 		r.Settlement = []payout.Payment{{Kind: payout.ToTreasury, Sats: e.value, Script: w.cfg.Treasury}}
 		return e, nil
 	}
-	return e, w.settle(e, m, prev, told != nil && told.Drain)
+	drain := told != nil && told.Drain
+	if !drain {
+		e.waiting = w.waiting(nil)
+	}
+	return e, w.settle(e, m, prev, drain)
+}
+
+// waiting returns what members with a destination are owed that is worth an
+// output, by the blocks so far and these credits.
+func (w *walker) waiting(credits []payout.Credit) (sats int64) {
+	own := map[uint16]int64{}
+	for _, c := range credits {
+		own[c.Member] = c.Sats
+	}
+	for index, who := range w.cfg.Members {
+		owed := own[index]
+		if d := w.owed[who.ID]; d != nil {
+			owed += d.sats
+		}
+		if len(who.Legs) > 0 && owed >= w.least(&who) {
+			sats += max(owed, 0)
+		}
+	}
+	return sats
+}
+
+// least is what an output for a member is worth at least.
+func (w *walker) least(who *payout.Member) int64 {
+	least := w.cfg.Rules.MinPayout
+	for _, l := range who.Legs {
+		least = max(least, dust(l.Script))
+	}
+	return least
 }
 
 func (w *walker) params() *verify.Params {
@@ -110,11 +144,7 @@ func (w *walker) settle(e *expected, m *mined, prev string, drain bool) error {
 		if len(who.Legs) == 0 {
 			continue
 		}
-		least := w.cfg.Rules.MinPayout
-		for _, l := range who.Legs {
-			least = max(least, dust(l.Script))
-		}
-		claims = append(claims, verify.NaiveClaim{ID: who.ID, Owed: owed[who.ID], Since: since, Least: least})
+		claims = append(claims, verify.NaiveClaim{ID: who.ID, Owed: owed[who.ID], Since: since, Least: w.least(&who)})
 	}
 	most := len(claims)
 	if w.cfg.Rules.MaxOutputs > 0 {

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -61,7 +60,7 @@ func readBook(cfg *Config) (*book, error) {
 			}
 		}
 	}
-	manifests, err := readSlots(cfg.Slots)
+	manifests, err := readSlots(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +82,10 @@ func (b *book) learn(receipt []byte) error {
 	return err
 }
 
-// readSlots returns the manifests in dir, each following the one before. Their
-// signatures are not looked at: the blocks commit to their heads.
-func readSlots(dir string) ([]*payout.Slot, error) {
+// readSlots returns the manifests in the slots' directory, each signed by the
+// pool's key and following the one before.
+func readSlots(cfg *Config) ([]*payout.Slot, error) {
+	dir := cfg.Slots
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func readSlots(dir string) ([]*payout.Slot, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := payout.DecodeSlot(data[:max(len(data)-ed25519.SignatureSize, 0)])
+		s, err := payout.OpenSlot(data, cfg.Key)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

@@ -3,6 +3,8 @@ package audit
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"cordee/payout"
 )
@@ -18,6 +20,7 @@ type Report struct {
 	Blocks     []Block    `json:"blocks"` // on the active chain, by height
 	Members    []Member   `json:"members"`
 	Mismatches []Mismatch `json:"mismatches"`
+	Notes      []string   `json:"notes"` // what was taken as told
 }
 
 // Block is one block of ours.
@@ -30,10 +33,46 @@ type Block struct {
 	Value         int64    `json:"value"`    // sats
 	Drained       bool     `json:"drained"`  // its job could pay carry, by its receipt
 	Kept          bool     `json:"kept"`     // it left every sat in the treasury, by its receipt: credits are carried
+	Waiting       int64    `json:"waiting"`  // sats due to members with a destination that it left out, as Drained and Kept say
 	Outputs       []Output `json:"outputs"`  // on the chain, witness commitment aside
 	Expected      []Output `json:"expected"` // recomputed
 	Credits       []Credit `json:"credits"`  // recomputed
 	Agree         bool     `json:"agree"`
+}
+
+// notes says of which blocks something was taken as told (doc.go, 2), and what
+// that withheld: a pool that claims it of every block pays nobody, and every
+// satoshi agrees.
+func notes(blocks []Block) []string {
+	list := []string{}
+	for _, kind := range []struct {
+		is   func(b *Block) bool
+		text string
+	}{
+		{func(b *Block) bool { return b.Kept }, "left every sat in the treasury: payouts were halted, or the node had not judged the coinbase"},
+		{func(b *Block) bool { return !b.Kept && !b.Drained }, "paid no carry: their jobs were of the first moments on a new tip, or blocks below were not decided"},
+	} {
+		var waiting, n int64
+		var heights []string
+		for i := range blocks {
+			b := &blocks[i]
+			if b.Waiting == 0 || !kind.is(b) {
+				continue
+			}
+			waiting = max(waiting, b.Waiting)
+			if n++; n <= 5 {
+				heights = append(heights, strconv.Itoa(int(b.Height)))
+			}
+		}
+		if n > 5 {
+			heights = append(heights, "...")
+		}
+		if n > 0 {
+			list = append(list, fmt.Sprintf("%d of %d blocks %s; at most %d sats waited (height %s). The receipts say so; `cordee halt show` has the halts",
+				n, len(blocks), kind.text, waiting, strings.Join(heights, " ")))
+		}
+	}
+	return list
 }
 
 // PaysMembers reports whether the coinbase pays members.

@@ -1,0 +1,63 @@
+package audit
+
+import (
+	"context"
+	"crypto/ed25519"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestForgedSlot: manifests that no pool of this key signed are refused by name,
+// although they hold and follow one another.
+func TestForgedSlot(t *testing.T) {
+	dir, n := t.TempDir(), 0
+	rapid.Check(t, func(t *rapid.T) {
+		if n++; n > 5 {
+			return
+		}
+		p := newFakePool(t, filepath.Join(dir, string(rune('a'+n))))
+		p.play()
+		p.cfg.Key, _ = ed25519.NewKeyFromSeed(append(make([]byte, 31), 1)).Public().(ed25519.PublicKey)
+		_, err := Run(context.Background(), &p.cfg)
+		if err == nil || !strings.Contains(err.Error(), "0000000001.slot") || !strings.Contains(err.Error(), "signature") {
+			t.Fatalf("slots of another key: %v", err)
+		}
+		if p.cfg.Key = nil; err != nil {
+			if _, err = Run(context.Background(), &p.cfg); err == nil {
+				t.Fatal("no key: accepted")
+			}
+		}
+	})
+}
+
+// TestWithheld: a receipt may say that carry was not paid, and all agrees; but
+// it is noted wherever somebody waited.
+func TestWithheld(t *testing.T) {
+	dir, n, noted := t.TempDir(), 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		n++
+		p := newFakePool(t, filepath.Join(dir, "p"+string(rune('a'+n%26))+string(rune('a'+n/26))))
+		p.play()
+		r, err := Run(context.Background(), &p.cfg)
+		p.check(err)
+		want := 0
+		for _, b := range r.Blocks {
+			if b.Drained && !b.Kept && b.Waiting != 0 {
+				t.Fatalf("block %d drained, and %d sats waited", b.Height, b.Waiting)
+			}
+			if b.Waiting > 0 {
+				want++
+			}
+		}
+		if (want > 0) != (len(r.Notes) > 0) {
+			t.Fatalf("%d blocks withheld something, notes %q", want, r.Notes)
+		}
+		noted += len(r.Notes)
+	})
+	if noted == 0 {
+		t.Error("nothing was ever withheld: the test tests nothing")
+	}
+}
