@@ -147,7 +147,7 @@ func OpenSlot(b []byte, key ed25519.PublicKey) (*Slot, error) {
 		return nil, err
 	}
 	if !ed25519.Verify(key, s.message(), b[n:]) {
-		return nil, fmt.Errorf("slot %d: signature is wrong: %w", s.Number, ErrSlot)
+		return nil, fmt.Errorf("slot %d: signature is wrong, or of another slot key than this pool's: %w", s.Number, ErrSlot)
 	}
 	return s, nil
 }
