@@ -114,6 +114,12 @@ func readIncarnation(dir string) (id [16]byte, err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return id, err
 	}
+	for _, kept := range []string{"slots", "ledger"} { // accounts without their name are no new pool's
+		if list, err := os.ReadDir(filepath.Join(dir, kept)); len(list) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return id, errors.Join(err, fmt.Errorf("%s is missing, and %s is not empty: restore it from a backup, it names these accounts to the store",
+				path, filepath.Join(dir, kept)))
+		}
+	}
 	if _, err := rand.Read(id[:]); err != nil {
 		return id, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,20 @@ func TestIncarnation(t *testing.T) {
 	}
 	if _, err := readIncarnation(dir); err == nil || !strings.Contains(err.Error(), "backup") {
 		t.Error(err)
+	}
+	// Nor is one that is gone from beside accounts.
+	name := filepath.Join(dir, "incarnation")
+	if err := errors.Join(os.Remove(name), os.MkdirAll(filepath.Join(dir, "slots"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "slots", "0000000001.slot"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readIncarnation(dir); err == nil || !strings.Contains(err.Error(), "backup") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(name); err == nil {
+		t.Error("another incarnation was made")
 	}
 }
 
