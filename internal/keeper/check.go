@@ -15,7 +15,7 @@ import (
 
 // Finding is one place where the files contradict each other or the rules.
 type Finding struct {
-	Invariant string // "I1", "I3", "I4", "I6", "I7" of the payout notes, or "files"
+	Invariant string // "I1", "I3", "I4", "I6", "I7" of the payout notes, "files" or "journal"
 	Where     string // a file, a slot or a block
 	What      string
 }
@@ -26,7 +26,7 @@ func (f Finding) String() string { return f.Invariant + " " + f.Where + ": " + f
 type Report struct {
 	Slots, Events, Blocks int
 	Shares                int // read back from the journal
-	Unread                int // slots whose shares the journal no longer has
+	Unread                int // slots whose shares the journal does not give
 	Findings              []Finding
 }
 
@@ -36,6 +36,10 @@ type checker struct {
 	Report
 	heads  map[uint32][32]byte // of slots
 	newest uint32              // slot there is
+	unread struct {            // the first such slot
+		slot uint32
+		why  error
+	}
 }
 
 func (c *checker) found(invariant, where, format string, a ...any) {
@@ -50,6 +54,9 @@ func (c *checker) found(invariant, where, format string, a ...any) {
 //	I4  every balance is what active blocks and batches give
 //	I6  every event sums to zero
 //	I7  a naive walk over the shares of the window gives every block's credits
+//
+// Besides, every file holds, and the journal gives the shares of every slot:
+// those that it does not are compared by neither I3 nor I7.
 //
 // I7 is by the rules in force: a block from before a change of rules is found to
 // differ. It runs beside the pool and changes nothing. The ledger is that of the
@@ -109,6 +116,9 @@ func (c *checker) chain(ctx context.Context, last uint32) error {
 			return err
 		}
 	}
+	if c.Unread > 0 {
+		c.found("journal", fmt.Sprintf("%d slots", c.Unread), "it does not give their shares, slot %d is the first: %v", c.unread.slot, c.unread.why)
+	}
 	return nil
 }
 
@@ -120,7 +130,9 @@ func (c *checker) shares(s *payout.Slot, where string) error {
 			return d.add(&journal.RecordInfo{Edge: r.Edge, Epoch: r.Epoch, Kind: journal.KindShare, Seq: x.Seq, Body: body})
 		})
 		if errors.Is(err, journal.ErrDamaged) || errors.Is(err, ErrDamaged) {
-			c.Unread++
+			if c.Unread++; c.Unread == 1 {
+				c.unread.slot, c.unread.why = s.Number, err
+			}
 			return nil
 		}
 		if err != nil {

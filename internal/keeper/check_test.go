@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -47,6 +48,17 @@ func TestCheckFinds(t *testing.T) {
 			}
 			if err != nil {
 				kt.tb.Fatal(err)
+			}
+		}},
+		{"journal", func(kt *kit) {
+			list, err := filepath.Glob(filepath.Join(kt.cfg.Journal, "seg-*"))
+			if err != nil || len(list) == 0 {
+				kt.tb.Fatal(list, err)
+			}
+			for _, name := range list {
+				if err := os.Remove(name); err != nil {
+					kt.tb.Fatal(err)
+				}
 			}
 		}},
 		{"I7", func(kt *kit) {
