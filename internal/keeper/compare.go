@@ -57,13 +57,14 @@ func (f *Files) CompareStore(ctx context.Context, store payout.Store) (c Compare
 // storeEnds is how far a store is.
 type storeEnds struct {
 	slot   uint32
+	top    [32]byte // head of that slot
 	head   [32]byte // of the ledger
 	events uint64
 	marks  map[[2]uint32]uint64 // by edge, epoch
 }
 
 func ends(ctx context.Context, store payout.Store) (e storeEnds, err error) {
-	if e.slot, _, err = store.LastSlot(ctx); err != nil {
+	if e.slot, e.top, err = store.LastSlot(ctx); err != nil {
 		return e, err
 	}
 	if e.head, e.events, err = store.Head(ctx); err != nil {
@@ -122,6 +123,15 @@ func (f *Files) compareStore(ctx context.Context, store payout.Store, e *storeEn
 		if len(page) == 0 {
 			c.found("store", fmt.Sprintf("slot %d", n), "it is missing, the store says it has %d", e.slot)
 			break
+		}
+	}
+	if e.slot > 0 && e.slot <= slots {
+		s, err := f.Slot(e.slot)
+		if err != nil {
+			return c, err
+		}
+		if s.Head() != e.top {
+			c.found("store", "newest slot", "slot %d has head %x there, the file's %x", e.slot, e.top, s.Head())
 		}
 	}
 	if e.slot <= slots { // otherwise the files cannot say what they are

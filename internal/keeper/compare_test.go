@@ -53,6 +53,9 @@ func TestCompareStoreFinds(t *testing.T) {
 		{"the ledger's head", func() error {
 			return admin.HSet(ctx, "{cordee:c}:state", "head", strings.Repeat("ab", 32)).Err()
 		}, "ledger head"},
+		{"the newest slot's head", func() error {
+			return admin.HSet(ctx, "{cordee:c}:state", "slothead", strings.Repeat("ab", 32)).Err()
+		}, "newest slot"},
 		{"a mark", func() error { return admin.HIncrBy(ctx, "{cordee:c}:hwm", "1:2", 1).Err() }, "share mark of edge 1 epoch 2"},
 		{"a mark lost", func() error { return admin.HDel(ctx, "{cordee:c}:hwm", "1:1").Err() }, "share mark of edge 1 epoch 1"},
 		{"a sum", func() error { return admin.HIncrBy(ctx, run, "2", -1).Err() }, "work of member 2 at bits 207fffff"},
