@@ -2,5 +2,6 @@
 // which `cordee status` and its sisters ask, and on loopback the page in French
 // and English, its JSON and /metrics.
 //
-// It reads, it never writes: every handler asks a Source, and a Source copies.
+// It reads: every handler asks a Source, and a Source copies. The one exception
+// is on the operator's socket alone: an Operator lifts a halt.
 package web

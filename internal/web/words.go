@@ -26,6 +26,7 @@ type words struct {
 	Pool, State, Network, Hashrate, Rigs, LastBlock, NoBlock, Template, Mining, Store, Slot, Treasury                string
 	Nodes, Node, Health, Height, Followed, NoNode                                                                    string
 	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember                                             string
+	IfFound, Locked, Spendable, Owed                                                                                 string // of the four columns, in their heads
 	AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                            string
 	Blocks, Hash, Confirmations, Value, Found, FoundBy, Newest                                                       string
 	Split, SplitOf, Credited, PaidHere, Fee, TreasuryOutput, Total, NoSplit, PaysNobody, Outputs, SplitNote, Receipt string
@@ -48,10 +49,11 @@ var french = &language{
 		Nodes: "Nœuds Bitcoin", Node: "Nœud", Health: "Santé", Height: "Hauteur", Followed: "suivi", NoNode: "Aucun nœud.",
 		Members: "Membres", Member: "Membre", Expected: "Estimé", Maturing: "En maturation", Carried: "Reporté", Paid: "Versé",
 		Parked: "À rattacher", NoMember: "Aucun membre.",
-		AboutExpected: "Estimation. Un versement n’a lieu que si la pool trouve un bloc.",
-		AboutMaturing: "Crédité par des blocs trouvés qui n’ont pas encore 100 confirmations" + nbsp + ": non dépensable, et perdu si son bloc est écarté de la chaîne. La part en coinbase est déjà une sortie à votre adresse.",
-		AboutCarried:  "Acquis mais pas encore versé, par exemple sous le seuil de versement.",
-		AboutPaid:     "Versé par la transaction coinbase de nos blocs, 100 confirmations passées, ou par un lot" + nbsp + ": dépensable. Les colonnes ne s’additionnent pas.",
+		IfFound: "si le bloc est trouvé", Locked: "crédité, pas encore dépensable", Spendable: "payé, dépensable", Owed: "dû, pas encore payé",
+		AboutExpected: "La part du membre dans le bloc en cours de minage, payée seulement si la pool le trouve.",
+		AboutMaturing: "Crédité par des blocs trouvés qui n’ont pas encore 100 confirmations" + nbsp + ": non dépensable, et perdu si son bloc est écarté de la chaîne. La part en coinbase est déjà une sortie à l’adresse du membre.",
+		AboutCarried:  "Acquis mais pas encore versé, par exemple sous le seuil de versement. Une somme peut figurer aussi sous «" + nbsp + "En maturation" + nbsp + "»" + nbsp + ": les colonnes ne s’additionnent pas.",
+		AboutPaid:     "Payé à l’adresse du membre par la transaction coinbase de nos blocs, 100 confirmations passées" + nbsp + ": dépensable.",
 		Blocks:        "Blocs", Hash: "Empreinte (hash)", Confirmations: "Confirmations", Value: "Récompense", Found: "Trouvé le", FoundBy: "Trouvé par",
 		Newest: "Les plus récents sont affichés" + nbsp + ":",
 		Split:  "Répartition des blocs", SplitOf: "Bloc", Credited: "Crédité", PaidHere: "Versé par ce bloc", Fee: "Frais communs",
@@ -97,10 +99,11 @@ var english = &language{
 		Nodes: "Bitcoin nodes", Node: "Node", Health: "Health", Height: "Height", Followed: "followed", NoNode: "No node.",
 		Members: "Members", Member: "Member", Expected: "Expected", Maturing: "Maturing", Carried: "Carried", Paid: "Paid",
 		Parked: "To be claimed", NoMember: "No member.",
-		AboutExpected: "An estimate. It is paid only if the pool finds a block.",
-		AboutMaturing: "Credited by blocks that do not have 100 confirmations yet: it cannot be spent, and is lost if its block leaves the chain. The part in a coinbase is an output to your address already.",
-		AboutCarried:  "Earned and not paid yet, for example while below the payout threshold.",
-		AboutPaid:     "Paid by the coinbase of our blocks, 100 confirmations later, or by a batch: it can be spent. The columns do not add up.",
+		IfFound: "estimate, if the block is found", Locked: "credited, not spendable yet", Spendable: "paid, spendable", Owed: "owed, not paid yet",
+		AboutExpected: "The member’s part of the block being mined, paid only if the pool finds it.",
+		AboutMaturing: "Credited by blocks that do not have 100 confirmations yet: it cannot be spent, and is lost if its block leaves the chain. The part in a coinbase is an output to the member’s address already.",
+		AboutCarried:  "Earned and not paid yet, for example while below the payout threshold. An amount may stand under “Maturing” too: the columns do not add up.",
+		AboutPaid:     "Paid to the member’s address by the coinbase of our blocks, 100 confirmations later: it can be spent.",
 		Blocks:        "Blocks", Hash: "Hash", Confirmations: "Confirmations", Value: "Reward", Found: "Found", FoundBy: "Found by",
 		Newest: "The newest are shown:",
 		Split:  "Split of the blocks", SplitOf: "Block", Credited: "Credited", PaidHere: "Paid by this block", Fee: "Common costs",
