@@ -89,6 +89,8 @@ func nodeAdvice(err error) string {
 		return "correct network or the node's url in cordee.toml, or start the node with the right -chain"
 	case errors.Is(err, bitcoind.ErrSignetChallenge):
 		return "correct signet_challenge, or the node's url"
+	case errors.Is(err, bitcoind.ErrNoCookie):
+		return "start the node, or correct cookie: it stands in the node's data directory, below the network's name"
 	case errors.Is(err, bitcoind.ErrUnauthorized):
 		return "correct cookie, or user and password_file; may this user read that file?"
 	case errors.Is(err, bitcoind.ErrSyncing), errors.Is(err, bitcoind.ErrWarmup):
