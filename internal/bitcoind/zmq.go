@@ -22,10 +22,11 @@ var errZMQMessage = errors.New("ZMQ message is not a hashblock")
 
 // listen keeps a subscription to the node's hashblock until ctx ends.
 func (n *node) listen(ctx context.Context) {
-	var said string
+	said := false // since it was up: what ends a stream and what refuses the next are one absence
 	for {
 		err := n.subscribe(ctx)
 		n.mu.Lock()
+		said = said && !n.zmq.up
 		n.zmq.up = false
 		n.mu.Unlock()
 		poke(n.wake)
@@ -33,8 +34,8 @@ func (n *node) listen(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err.Error() != said {
-			said = err.Error()
+		if !said {
+			said = true
 			n.log.Warn().Str("event", "zmq.down").Err(err).Msg("no signal over ZMQ: longpoll until it is back; check zmqpubhashblock")
 		}
 		select {
