@@ -91,14 +91,17 @@ func (k *Keeper) Ship(ctx context.Context) error {
 		state, why = ShipStopped, err.Error()
 	}
 	k.mu.Lock()
+	before := k.trouble["store"] // errors of one absence differ, so its text does not say whether it is new
 	k.status.enter(state, k.now())
 	k.status.why = why
 	k.mu.Unlock()
-	news := k.note("store", err)
+	k.note("store", err)
 	switch {
+	case err == nil && before != "":
+		k.log.Info().Str("event", "store.back").Msg("the store is back and has all that waited on disk")
 	case state == ShipStopped:
 		return errors.Join(err, k.Halt(storeHalt(err), err.Error()))
-	case news:
+	case err != nil && before == "":
 		k.log.Warn().Str("event", "store.unavailable").Err(err).
 			Msg("the store is away: shares, slots and blocks wait on disk and are shipped when it is back")
 	}

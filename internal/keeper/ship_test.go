@@ -1,14 +1,18 @@
 package keeper
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"cordee/internal/harness"
 	"cordee/payout"
@@ -304,11 +308,13 @@ func TestRunRidesOutAStoreThatIsAway(t *testing.T) {
 		store := &faulty{Store: payout.NewMemory(func() int64 { return time.Now().UnixMilli() })}
 		store.before = func(string) error {
 			if away.Load() {
-				return payout.ErrUnavailable
+				return fmt.Errorf("port %d: %w", time.Now().Unix(), payout.ErrUnavailable) // never the same words
 			}
 			return nil
 		}
 		kt := newKit(t, 3, store)
+		var log bytes.Buffer
+		kt.k.log = zerolog.New(&log)
 		kt.chain.foreign(kt.chain.tip, 2)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -332,6 +338,11 @@ func TestRunRidesOutAStoreThatIsAway(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		for _, event := range []string{"store.unavailable", "store.back"} {
+			if n := strings.Count(log.String(), event); n != 1 {
+				t.Errorf("the log has %s %d times:\n%s", event, n, log.String())
+			}
 		}
 		kt.end() // its goroutines belong to the bubble
 	})
