@@ -31,7 +31,7 @@ func journalAdvice(err error) error {
 func logRecovery(log zerolog.Logger, r *journal.Recovery) {
 	log.Info().Str("event", "journal.recover").Uint32("epoch", r.Epoch).Bool("sealed", r.Sealed).
 		Uint64("last_seq", r.LastSeq).Int64("cut_bytes", r.CutBytes).
-		Int("candidates", len(r.Candidates)).Dur("took_ms", r.Took).Msg("journal open")
+		Int("unread_segments", r.Unread).Int("candidates", len(r.Candidates)).Dur("took_ms", r.Took).Msg("journal open")
 	if r.CutBytes > 0 {
 		log.Warn().Str("event", "journal.cut").Str("file", r.CutFile).Int64("bytes", r.CutBytes).
 			Msg("the last run ended in the middle of a commit: its torn end was cut, nobody was answered for it")

@@ -24,6 +24,7 @@ const (
 // Defaults and bounds of Config.
 const (
 	DefaultSegmentSize = 64 << 20
+	defaultRecover     = 4 * DefaultSegmentSize
 	minSegmentSize     = 2 * pageSize
 	maxSegmentSize     = 1 << 30
 	defaultMaxPending  = 1 << 20
@@ -44,6 +45,10 @@ type Config struct {
 	Ack         Ack           // what Ticket.Wait waits for
 	MaxPending  int           // bytes waiting for one commit before Append blocks; 0 is 1 MiB
 	MaxRigs     int           // rig names in one epoch, a quarter of them for one member; 0 is 131072
+
+	// RecoverBytes is how much of the log's end Open reads and checks at least;
+	// 0 is 256 MiB.
+	RecoverBytes int64
 
 	// TolerateDamage starts a new epoch beside damaged segments instead of
 	// refusing them. They are left as they are and named in
@@ -74,6 +79,9 @@ func (c *Config) fill() error {
 	c.MaxPending = max(min(c.MaxPending, room), recordHead+shareSize)
 	if c.MaxRigs == 0 {
 		c.MaxRigs = defaultMaxRigs
+	}
+	if c.RecoverBytes <= 0 {
+		c.RecoverBytes = defaultRecover
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,13 +21,13 @@ const (
 type Recovery struct {
 	Epoch  uint32 // the new one; 1 for a fresh directory
 	Sealed bool   // the previous epoch ended cleanly, or there was none
-	// LastCounter is the highest job counter in any retained segment, 0 for
-	// none.
+	// LastCounter is the highest job counter in the log, 0 for none.
 	LastCounter uint32
 	// NextCounter is the first job counter that no rig can have seen: behind
 	// LastCounter, with a gap after an unclean end.
 	NextCounter uint32
 	LastSeq     uint64 // of the previous epoch
+	Unread      int    // older segments that are there by name, and were not read
 	CutBytes    int64  // torn tail that was dropped: nobody was answered for it
 	CutFile     string // of it
 	Candidates  []Candidate
@@ -34,15 +35,16 @@ type Recovery struct {
 	Settled []Settled
 	// BadCandidates are candidate files that do not hold, by path.
 	BadCandidates []string
-	Blocks        []BlockRecord  // all block events of retained segments
 	Damage        []*DamageError // only with Config.TolerateDamage
 	Took          time.Duration
 }
 
 // Open locks the directory, recovers what earlier epochs left, and starts a
-// new epoch, durable before it returns. Errors: ErrLocked, ErrForeign,
-// ErrNewer (nothing was changed), ErrDamaged with a DamageError for each
-// range, ErrDiskFull.
+// new epoch, durable before it returns. Its time is bounded: of a long log it
+// reads the newest segments, RecoverBytes or more, and of older ones the names;
+// who reads those (a Tail, Verify) finds what is damaged in them. Errors:
+// ErrLocked, ErrForeign, ErrNewer (nothing was changed), ErrDamaged with a
+// DamageError for each range, ErrDiskFull.
 func Open(cfg Config) (*Journal, *Recovery, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, nil, err
@@ -120,30 +122,26 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 	return j, rec, nil
 }
 
-// recoverSegments reads all segments, refuses what it must, and cuts the torn
-// tail of the newest.
+// recoverSegments reads the end of the log, refuses what it must, and cuts the
+// torn tail of the newest segment. Where no job stands in what it read it reads
+// twice as much: counters only go up, so the newest job has the highest.
 func recoverSegments(cfg *Config, rec *Recovery) error {
-	s := scan{fs: cfg.FS, dir: cfg.Dir}
-	s.each = func(r *RecordInfo) error {
-		switch r.Kind {
-		case KindEpoch:
-			return checkEpoch(cfg, r)
-		case KindJob:
-			rec.LastCounter = max(rec.LastCounter, le.Uint32(r.Body))
-		case KindBlock:
-			b, err := r.Decode()
-			if err != nil {
-				return err
-			}
-			if b, ok := b.(BlockRecord); ok {
-				rec.Blocks = append(rec.Blocks, b)
-			}
-		default:
-		}
-		return nil
-	}
-	if err := s.run(); err != nil {
+	refs, err := listSegments(cfg.FS, cfg.Dir)
+	if err != nil {
 		return err
+	}
+	var s *scan
+	for budget := cfg.RecoverBytes; ; budget *= 2 {
+		from, err := newestSegments(cfg, refs, budget)
+		if err != nil {
+			return err
+		}
+		if s, err = readEnd(cfg, rec, refs, from); err != nil {
+			return err
+		}
+		if rec.Unread = from; rec.LastCounter != 0 || from == 0 {
+			break
+		}
 	}
 	for _, e := range s.epochs {
 		if !e.Damaged && (e.Edge != cfg.Edge || e.Prefix != cfg.Prefix) {
@@ -177,6 +175,74 @@ func recoverSegments(cfg *Config, rec *Recovery) error {
 		rec.CutFile = s.path(s.tail.file)
 	}
 	return cutTail(cfg.FS, s.path(s.tail.file), s.tail.end)
+}
+
+// newestSegments returns the index in refs of the oldest segment to read for
+// that many bytes.
+func newestSegments(cfg *Config, refs []segmentRef, bytes int64) (from int, err error) {
+	for from = len(refs); from > 0 && bytes > 0; from-- {
+		ref := refs[from-1]
+		f, err := cfg.FS.Open(filepath.Join(cfg.Dir, segmentName(ref.epoch, ref.number)))
+		if err != nil {
+			return 0, err
+		}
+		size, err := f.Size()
+		if err = errors.Join(err, f.Close()); err != nil {
+			return 0, err
+		}
+		bytes -= max(size, 1)
+	}
+	return from, nil
+}
+
+// readEnd reads refs[from:] into rec, and looks that no older file is missing
+// and that the log is of the configured chain. Damage is in the scan.
+func readEnd(cfg *Config, rec *Recovery, refs []segmentRef, from int) (*scan, error) {
+	rec.LastCounter = 0
+	s := &scan{fs: cfg.FS, dir: cfg.Dir}
+	begun := false
+	s.each = func(r *RecordInfo) error {
+		switch r.Kind {
+		case KindEpoch:
+			begun = true
+			return checkEpoch(cfg, r)
+		case KindJob:
+			rec.LastCounter = max(rec.LastCounter, le.Uint32(r.Body))
+		default:
+		}
+		return nil
+	}
+	for i := range from {
+		s.follows(refs[i], refs[i+1])
+	}
+	s.skipped = false // the first segment read says itself where it begins
+	if err := s.run(refs[from:]); err != nil {
+		return s, err
+	}
+	if from == 0 || begun {
+		return s, nil
+	}
+	// The epoch is longer than what was read: look at how it began.
+	t := &Tail{fs: cfg.FS, dir: cfg.Dir}
+	newest := refs[len(refs)-1].epoch
+	first := slices.IndexFunc(refs, func(r segmentRef) bool { return r.epoch == newest })
+	err := t.enter(refs[first])
+	if err == nil {
+		err = t.Read(Position{Epoch: newest + 1}, func(r *RecordInfo) error {
+			if r.Kind == KindEpoch {
+				if err := checkEpoch(cfg, r); err != nil {
+					return err
+				}
+			}
+			return errEnough
+		})
+	}
+	if d, ok := errors.AsType[*DamageError](err); ok {
+		s.damage = append(s.damage, d)
+	} else if err != nil && !errors.Is(err, errEnough) {
+		return s, err
+	}
+	return s, nil
 }
 
 // cutTail ends a segment behind its last good frame. From then on every bad

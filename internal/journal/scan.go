@@ -73,14 +73,19 @@ func listSegments(fs FS, dir string) ([]segmentRef, error) {
 	return refs, nil
 }
 
-// run reads every segment. It returns an error only where reading itself
-// failed, each said stop, or the bytes are of a newer program (ErrNewer);
-// damage is in s.damage.
-func (s *scan) run() error {
+// all reads every segment, as run does.
+func (s *scan) all() error {
 	refs, err := listSegments(s.fs, s.dir)
 	if err != nil {
 		return err
 	}
+	return s.run(refs)
+}
+
+// run reads refs, the newest last. It returns an error only where reading itself
+// failed, each said stop, or the bytes are of a newer program (ErrNewer);
+// damage is in s.damage.
+func (s *scan) run(refs []segmentRef) error {
 	for i, ref := range refs {
 		if err := s.segment(ref, i == len(refs)-1); err != nil {
 			return err

@@ -73,7 +73,7 @@ func verify(fs FS, dir string, each func(RecordInfo) error) (Report, error) {
 		}
 		return each(*r)
 	}}
-	err := s.run()
+	err := s.all()
 	rep := Report{
 		Epochs: s.epochs, Damage: s.damage,
 		TailFile: s.tail.file, TailEnd: s.tail.end, TailBytes: s.tail.torn,
@@ -100,7 +100,7 @@ func Read(dir string, each func(RecordInfo, Record) error) error {
 		}
 		return each(*r, rec)
 	}
-	if err := s.run(); err != nil {
+	if err := s.all(); err != nil {
 		return err
 	}
 	if len(s.damage) != 0 {

@@ -62,14 +62,19 @@ func (s *scan) glance(ref, next segmentRef) error {
 	case h.epoch != ref.epoch || h.number != ref.number:
 		s.damaged(name, 0, headerSize, "holds epoch %d segment %d", h.epoch, h.number)
 	}
-	follows := next.epoch == ref.epoch && next.number == ref.number+1 || next.epoch == ref.epoch+1 && next.number == 0
-	if !follows {
-		missing := segmentRef{ref.epoch, ref.number + 1}
-		if next.epoch != ref.epoch {
-			missing = segmentRef{ref.epoch + 1, 0}
-		}
-		s.damaged(segmentName(missing.epoch, missing.number), 0, 0, "the file is missing: %s follows", segmentName(next.epoch, next.number))
-	}
+	s.follows(ref, next)
 	s.skipped = false
 	return nil
+}
+
+// follows says where next is not the segment behind ref.
+func (s *scan) follows(ref, next segmentRef) {
+	if next == (segmentRef{ref.epoch, ref.number + 1}) || next == (segmentRef{ref.epoch + 1, 0}) {
+		return
+	}
+	missing := segmentRef{ref.epoch, ref.number + 1}
+	if next.epoch != ref.epoch {
+		missing = segmentRef{ref.epoch + 1, 0}
+	}
+	s.damaged(segmentName(missing.epoch, missing.number), 0, 0, "the file is missing: %s follows", segmentName(next.epoch, next.number))
 }
