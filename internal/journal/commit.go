@@ -82,6 +82,10 @@ func (j *Journal) flush() {
 		j.synced, j.safe = headerSize, j.wrote
 		j.durable.Broadcast()
 	}
+	if j.off > j.askAt {
+		j.ahead.ask()
+		j.askAt += j.cfg.SegmentSize / 16 // again, where it failed
+	}
 	j.wrote, j.nextSeq = pos, nextSeq
 	j.stats.Frames++
 	j.stats.Bytes += uint64(len(buf) - sha256.Size)
@@ -124,57 +128,39 @@ func (j *Journal) sync() {
 // no fdatasync runs. All frames of the old one are durable before the new one
 // exists: a bad frame in an earlier segment is damage, never a torn tail.
 func (j *Journal) rotate() error {
-	if err := j.seg.Datasync(); err != nil {
-		return fmt.Errorf("fdatasync: %w", err)
+	start := time.Now()
+	j.mu.Lock()
+	durable := j.safe == j.wrote
+	j.mu.Unlock()
+	if !durable {
+		if err := j.seg.Datasync(); err != nil {
+			return fmt.Errorf("fdatasync: %w", err)
+		}
 	}
 	old, end := j.seg, j.off
 	head := j.head
 	head.number++
 	head.firstSeq = j.nextSeq
 	head.chain = j.chain
-	seg, err := createSegment(j.cfg.FS, j.cfg.Dir, &head, j.cfg.SegmentSize)
+	var seg File
+	var err error
+	next := j.ahead.take()
+	if next != nil {
+		seg, err = next.begin(j.cfg.FS, j.cfg.Dir, &head)
+	} else {
+		seg, err = createSegment(j.cfg.FS, j.cfg.Dir, &head, j.cfg.SegmentSize)
+	}
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(old.Truncate(closedSize(end)), old.Datasync(), old.Close()); err != nil {
-		return errors.Join(err, seg.Close())
-	}
+	j.ahead.finish(old, end)
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.seg, j.head = seg, head
 	j.off, j.synced = headerSize, headerSize // one place with head, for Durable
-	j.stats.Segment = head.number
-	j.mu.Unlock()
+	j.askAt = j.cfg.SegmentSize / 4 * 3
+	j.stats.addRotation(head.number, next != nil, time.Since(start))
 	return nil
-}
-
-// createSegment writes a new segment: whole and durable under a temporary
-// name, then renamed. So no segment ever has a torn header.
-func createSegment(fs FS, dir string, head *header, size int64) (File, error) {
-	name := filepath.Join(dir, segmentName(head.epoch, head.number))
-	tmp := name + ".tmp"
-	f, err := fs.Create(tmp)
-	if err != nil {
-		return nil, err
-	}
-	fail := func(what string, err error) (File, error) {
-		return nil, errors.Join(fmt.Errorf("%s %s: %w", what, tmp, err), f.Close(), fs.Remove(tmp))
-	}
-	if err := f.Allocate(size); err != nil {
-		return fail("allocate", err)
-	}
-	if _, err := f.WriteAt(head.encode(), 0); err != nil {
-		return fail("write", err)
-	}
-	if err := f.Datasync(); err != nil {
-		return fail("fdatasync", err)
-	}
-	if err := fs.Rename(tmp, name); err != nil {
-		return fail("rename", err)
-	}
-	if err := fs.SyncDir(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("fsync of directory %s: %w", dir, err), f.Close())
-	}
-	return f, nil
 }
 
 func (j *Journal) segmentPath() string {
@@ -198,6 +184,7 @@ func (j *Journal) Close() error {
 	<-j.done
 
 	err := j.seal()
+	j.ahead.stop()
 	j.files.close()
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -134,8 +134,10 @@ type Journal struct {
 	synced  int64 // end of what is durable of seg
 	chain   [32]byte
 	nextSeq uint64 // last credited seq of what was written, plus 1
+	askAt   int64  // offset from which on the next segment is wanted
 
-	done chan struct{} // the committer ended
+	ahead *ahead
+	done  chan struct{} // the committer ended
 }
 
 // Ticket is a promise about records that were appended. The zero Ticket is

@@ -30,6 +30,7 @@ type memFS struct {
 	onSync  func(name string) error
 	onWrite func(name string) error
 	onAlloc func(name string) error
+	onCut   func(name string) error
 }
 
 type write struct {
@@ -292,6 +293,15 @@ func (f *memFile) Size() (int64, error) {
 }
 
 func (f *memFile) Truncate(size int64) error {
+	if hook := f.m.onCut; hook != nil {
+		if err := hook(f.name); err != nil {
+			return err
+		}
+	}
+	return f.resize(size)
+}
+
+func (f *memFile) resize(size int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	if _, err := f.m.step(); err != nil {
@@ -311,7 +321,7 @@ func (f *memFile) Allocate(size int64) error {
 			return err
 		}
 	}
-	return f.Truncate(size)
+	return f.resize(size)
 }
 
 func (f *memFile) Datasync() error {

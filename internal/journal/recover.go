@@ -95,6 +95,8 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 		spare:   make([]byte, 0, prefixSize+cfg.MaxPending+2*align),
 		rigs:    map[rigKey]uint32{},
 		names:   map[uint16]int{},
+		askAt:   cfg.SegmentSize / 4 * 3,
+		ahead:   newAhead(cfg.FS, cfg.Dir, cfg.SegmentSize),
 		done:    make(chan struct{}),
 	}
 	j.work.L, j.room.L, j.written.L, j.durable.L = &j.mu, &j.mu, &j.mu, &j.mu
@@ -118,6 +120,7 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 		files.close()
 		return nil, nil, errors.Join(j.err, seg.Close())
 	}
+	go j.ahead.run()
 	go j.commit()
 	return j, rec, nil
 }

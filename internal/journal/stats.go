@@ -32,6 +32,14 @@ type Stats struct {
 	SyncMax     time.Duration
 	SyncBuckets [len(SyncBounds) + 1]uint64
 
+	Rotations uint64 // changes to a next segment
+	Prepared  uint64 // of them, those that found it prepared
+	RotateSum time.Duration
+	RotateMax time.Duration // for so long no frame was written
+	// Unprepared counts next segments that could not be prepared, and finished
+	// ones that could not be cut. Neither loses anything: a commit waits longer.
+	Unprepared uint64
+
 	// FilesUnsynced counts templates and candidates whose background fsync
 	// was skipped or failed.
 	FilesUnsynced uint64
@@ -50,6 +58,16 @@ func (s *Stats) addSync(took time.Duration) {
 	s.SyncBuckets[i]++
 }
 
+func (s *Stats) addRotation(segment uint32, ready bool, took time.Duration) {
+	s.Segment = segment
+	s.Rotations++
+	if ready {
+		s.Prepared++
+	}
+	s.RotateSum += took
+	s.RotateMax = max(s.RotateMax, took)
+}
+
 // Stats returns the counts now. It asks the file system for its free bytes, so
 // it is for a scrape, not for a hot path.
 func (j *Journal) Stats() Stats {
@@ -62,6 +80,7 @@ func (j *Journal) Stats() Stats {
 	s.Seq, s.Rigs, s.Pending, s.Poisoned = j.seq, len(j.rigs), len(j.pending)-prefixSize, j.err
 	j.mu.Unlock()
 	s.FilesUnsynced = j.files.dropped.Load() + j.files.failed.Load()
+	s.Unprepared = j.ahead.failures()
 	s.FreeBytes = free
 	return s
 }
