@@ -94,14 +94,14 @@ func checkLedger(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := lookAtLedger(c.Context, cfg, files)
+	r, err := lookAtLedger(c.Context, cfg, files, nil)
 	if err == nil && !r.OK && r.Running {
 		select {
 		case <-c.Context.Done():
 			return c.Context.Err()
 		case <-time.After(secondLook):
 		}
-		r, err = lookAtLedger(c.Context, cfg, files)
+		r, err = lookAtLedger(c.Context, cfg, files, r)
 	}
 	if err != nil {
 		return err
@@ -123,8 +123,8 @@ func poolRuns(ctx context.Context, cfg *config.Config) (bool, error) {
 	return err == nil, err
 }
 
-// lookAtLedger compares once.
-func lookAtLedger(ctx context.Context, cfg *config.Config, files *keeper.Files) (*ledgerReport, error) {
+// lookAtLedger compares once. before is the look before this one, nil for none.
+func lookAtLedger(ctx context.Context, cfg *config.Config, files *keeper.Files, before *ledgerReport) (*ledgerReport, error) {
 	r := &ledgerReport{Invariants: []invariant{}, Findings: []ledgerFinding{}, Notes: []string{}}
 	var err error
 	if r.Running, err = poolRuns(ctx, cfg); err != nil {
@@ -149,7 +149,7 @@ func lookAtLedger(ctx context.Context, cfg *config.Config, files *keeper.Files) 
 	compared["store"] = store
 	chain := false
 	if whole {
-		chain, err = r.chain(ctx, cfg, files, ledger)
+		chain, err = r.chain(ctx, cfg, files, ledger, before)
 	} else {
 		err = errors.New("the events do not hold")
 	}
@@ -241,7 +241,7 @@ func metaOf(cfg *config.Config) (payout.Meta, error) {
 const nodePatience = 3 * time.Second
 
 // chain compares the nodes' chain, and reports whether it could.
-func (r *ledgerReport) chain(ctx context.Context, cfg *config.Config, files *keeper.Files, ledger *payout.Ledger) (bool, error) {
+func (r *ledgerReport) chain(ctx context.Context, cfg *config.Config, files *keeper.Files, ledger *payout.Ledger, before *ledgerReport) (bool, error) {
 	nodes, err := newCluster(cfg, zerolog.Nop())
 	if err != nil {
 		return false, err
@@ -255,13 +255,20 @@ func (r *ledgerReport) chain(ctx context.Context, cfg *config.Config, files *kee
 	if err != nil {
 		return false, err
 	}
-	r.add(c.Findings)
 	r.Notes = append(r.Notes, c.Notes...)
+	list := c.Findings
 	for _, w := range c.Waiting {
 		if r.Running {
-			r.add([]keeper.Finding{{Invariant: "chain", Where: "ledger", What: w}})
+			list = append(list, keeper.Finding{Invariant: "chain", Where: "ledger", What: w})
 		} else {
 			r.note("%s: the next start enters it", w)
+		}
+	}
+	for _, f := range list {
+		if before == nil || slices.Contains(before.Findings, ledgerFinding(f)) {
+			r.Findings = append(r.Findings, ledgerFinding(f))
+		} else { // the chain has moved since, and the pool follows it
+			r.note("new since the first look: %s", f)
 		}
 	}
 	r.ChainBlocks = c.Blocks
