@@ -47,6 +47,8 @@ func newTCPConn(nc net.Conn) (*tcpConn, bool) {
 	if t, ok := nc.(*net.TCPConn); ok {
 		// What a deaf rig may cost in the kernel; left alone, it grows to 4 MiB.
 		_ = t.SetWriteBuffer(64 << 10)
+		// And one that sends more than is read: that grows to 6 MiB.
+		_ = t.SetReadBuffer(32 << 10)
 		// A dead rig is noticed after 60 + 3*10 s; without this, never.
 		// Errors here are those of a socket already gone, which Read will report.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 10 * time.Second, Count: 3})
