@@ -153,6 +153,7 @@ func ladderOfRejects(t *testing.T) {
 			bad := c.share(4, target{issue: c.job()}, weak, 0)
 			resends, messages := 0, 0
 			for i := range 1000 {
+				time.Sleep(refusedMillis * time.Millisecond) // as fast as it is read
 				heard := c.say(bad)
 				if len(heard) == 0 || brief(heard[:1])[0] != "4!23" {
 					f.Fatalf("reject %d: %v", i+1, heard)
@@ -188,6 +189,7 @@ func ladderOfRejects(t *testing.T) {
 		for i := range uint32(5) {
 			bad := c.share(4, target{issue: c.job()}, weak, i<<20)
 			for range 900 {
+				time.Sleep(refusedMillis * time.Millisecond)
 				c.say(bad)
 			}
 			time.Sleep(2 * time.Second)
@@ -199,6 +201,7 @@ func ladderOfRejects(t *testing.T) {
 		// Before it has work too, and without a word of it to anybody else.
 		c = f.connect()
 		for range 1000 {
+			time.Sleep(refusedMillis * time.Millisecond)
 			c.say(submission(1, "x", "1", pool.Submission{Extranonce2Size: 8}))
 		}
 		c.closed("1000 submits of a stranger", CloseRejects)
@@ -245,4 +248,49 @@ func TestFloodIsReadSlowly(t *testing.T) {
 		c.tw.send(strings.Repeat(line, flood))
 		synctest.Wait()
 	}) // and a drain does not wait for the rest
+}
+
+// So is whoever asks and asks, and whoever sends refused shares in a row, however
+// they are cut into reads. A rig beside them does not wait for an answer.
+func TestNothingIsReadFasterThanItsPace(t *testing.T) {
+	empty := pool.Submission{Extranonce2Size: 8}
+	for name, c := range map[string]struct {
+		line  func(f *field, c *client) string
+		lines int
+		least time.Duration // what they take
+	}{
+		"subscribe": {
+			func(*field, *client) string { return request(4, "mining.subscribe", "again/1") },
+			4096, (4096 - requestBurst) * requestMillis * time.Millisecond,
+		},
+		"blank": {
+			func(*field, *client) string { return "" },
+			1 << 16, 4 * longestPause * time.Millisecond, // of so many reads,
+		},
+		"refused": {
+			func(*field, *client) string { return submission(4, "x", "ffff", empty) },
+			900, ((900-freeRefused)*refusedMillis - requestBurst*requestMillis) * time.Millisecond,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inField(t, func(c *Config) { c.Pool = &anyName{} }, func(f *field) {
+				f.srv.Publish(jobSet(testJob(f, 1, 2, 16)))
+				r, other := f.rig(), f.rig()
+				start := time.Now()
+				r.tw.send(strings.Repeat(c.line(f, r)+"\n", c.lines) + request(5, "mining.ping") + "\n")
+				for out := ""; !strings.Contains(out, `"id":5`) && time.Since(start) < time.Hour; {
+					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
+					out, _ = r.tw.recv()
+					other.alive("beside a flood")
+				}
+				// The last read is answered before its pause.
+				if took := time.Since(start); took < c.least-longestPause*time.Millisecond || took > c.least+time.Second {
+					f.Errorf("%d lines took %v, want %v", c.lines, took, c.least)
+				}
+				time.Sleep(longestPause * time.Millisecond)
+				r.alive("after its flood")
+			})
+		})
+	}
 }

@@ -11,9 +11,15 @@ import (
 // Bounds of what one connection may ask of the pool. None is of an address or
 // of a name: a farm stands behind one address, and anyone may say a name.
 const (
-	validationMillis = 2    // one share validated in so long, on average: 500 a second,
-	validationBurst  = 4096 // and as many at once: a rig of 1 PH/s at difficulty 4096 sends 57 a second
-	pauseMillis      = 100  // how long a pause goes on before it looks whether the connection ended
+	validationMillis = 2     // one share validated in so long, on average: 500 a second,
+	validationBurst  = 4096  // and as many at once: a rig of 1 PH/s at difficulty 4096 sends 57 a second
+	requestMillis    = 8     // any other line likewise: 125 a second,
+	requestBurst     = 256   // and as many at once: a proxy signs 128 names in
+	blankMillis      = 1     // an empty line, among those
+	refusedMillis    = 16    // a refused share, among those too: 62 a second,
+	freeRefused      = 64    // beyond as many in a row: what a rig has on its way when a block comes
+	longestPause     = 5_000 // ms, after one read: less than Limits.HalfLine, for a line may be half there
+	pauseMillis      = 100   // how long a pause goes on before it looks whether the connection ended
 
 	resendAfter  = 100    // refused shares in a row, then the rig gets its work again;
 	resendFew    = 10     // or as few as these, where it goes on
@@ -25,18 +31,33 @@ const (
 // manners is what one connection did lately. It belongs to the session's
 // goroutine.
 type manners struct {
-	due     int64  // ms: when all validations so far would have been due
+	shares  pace   // validations
+	others  pace   // other lines, and what is refused
 	refused uint32 // shares in a row, since the last one that was answered true
 	since   int64  // ms, of the first of them or of the last resend
 	resent  bool   // within this row
 }
 
-// pause counts n validations at now and returns how long to read nothing, in
-// ms. Whoever sends more than is validated fills its own socket: no share is
+// pace is how far ahead of its time a connection is.
+type pace struct {
+	cost int64 // ms, of the read at hand
+	due  int64 // ms: when all that came so far would have been due
+}
+
+// ahead ends a read at now and returns by how many ms more than burst it came
+// too early.
+func (p *pace) ahead(now, burst int64) int64 {
+	p.due = max(p.due, now) + p.cost
+	p.cost = 0
+	return p.due - now - burst
+}
+
+// pause ends a read at now and returns how long to read nothing, in ms. Whoever
+// sends more than is worked through for it fills its own socket: no share is
 // lost, none is refused, and nobody else waits.
-func (m *manners) pause(n, now int64) int64 {
-	m.due = max(m.due, now) + n*validationMillis
-	return max(m.due-now-validationBurst*validationMillis, 0)
+func (m *manners) pause(now int64) int64 {
+	left := max(m.shares.ahead(now, validationBurst*validationMillis), m.others.ahead(now, requestBurst*requestMillis), 0)
+	return min(left, longestPause)
 }
 
 // verdict counts an answer to a submit. Refusals that are ours do not count.
@@ -49,7 +70,9 @@ func (m *manners) verdict(r pool.Reject, now int64) {
 		if m.refused == 0 {
 			m.since = now
 		}
-		m.refused++
+		if m.refused++; m.refused > freeRefused {
+			m.others.cost += refusedMillis
+		}
 	}
 }
 
@@ -86,18 +109,16 @@ func (s *session) ladder(d *desk, last pool.Reject, now int64) {
 	}
 }
 
-// breathe waits where the connection sent more shares than are validated for
-// it. It holds no buffer and no lock.
+// breathe waits where the connection sent more than is worked through for it. It
+// holds no buffer and no lock.
 func (s *session) breathe() {
-	n := s.submits
-	s.submits = 0
-	left := s.manners.pause(n, s.srv.now())
+	left := s.manners.pause(s.srv.now())
 	if left == 0 {
 		return
 	}
 	s.srv.count.throttled.Add(1)
 	s.srv.say(evThrottle).Uint64("conn", s.id).Int64("pause_ms", left).
-		Msg("a rig sends more shares than are validated for it; it is read more slowly")
+		Msg("a rig sends more than is worked through for it; it is read more slowly")
 	for left > 0 && !s.isClosed() {
 		time.Sleep(time.Duration(min(left, pauseMillis)) * time.Millisecond)
 		left -= pauseMillis

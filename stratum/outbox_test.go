@@ -197,8 +197,12 @@ func outboxFull(t *testing.T) {
 		_, good := openRig(t, srv, 1<<20)
 		readAll(good)
 		for range 200 {
-			tw.send(strings.Repeat(`{"id":7,"method":"mining.ping"}`+"\n", 100))
+			tw.send(strings.Repeat(`{"id":"`+strings.Repeat("7", 60)+`","method":"mining.ping"}`+"\n", 100))
+			time.Sleep(100 * requestMillis * time.Millisecond) // as fast as they are read
 			synctest.Wait()
+			if tw.isClosed() {
+				break
+			}
 			bad.mu.Lock()
 			n := len(bad.box.backlog)
 			bad.mu.Unlock()

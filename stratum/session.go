@@ -42,7 +42,6 @@ type session struct {
 	end      CloseReason // close once the answers are out
 	rejected uint32      // for sampling the log
 	manners  manners
-	submits  int64 // of this read
 
 	halfSince    atomic.Int64 // ms, start of the unfinished line; 0 for none
 	lastLine     atomic.Int64 // ms
@@ -159,10 +158,10 @@ func (s *session) run() (reason CloseReason) {
 		s.take(n)
 		s.deliver()
 		s.giveBack()
-		s.breathe()
 		if s.end != CloseNone {
 			return s.end
 		}
+		s.breathe()
 	}
 }
 
@@ -181,7 +180,9 @@ func (s *session) take(n int) {
 			break
 		}
 		buf, whole = rest, true
-		if !isBlank(line) {
+		if isBlank(line) {
+			s.manners.others.cost += blankMillis
+		} else {
 			s.line(d, line)
 		}
 	}
@@ -229,8 +230,9 @@ func (s *session) line(d *desk, line []byte) {
 	k := methodOf(m)
 	s.srv.count.messages[k].Add(1)
 	if k == mSubmit {
-		s.submits++
+		s.manners.shares.cost += validationMillis
 	} else {
+		s.manners.others.cost += s.srv.cfg.Limits.Request.Milliseconds()
 		s.rule(d) // answers keep the order of the requests
 	}
 	if r := law[k].refuse[s.state]; r != pool.Accepted {

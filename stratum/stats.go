@@ -25,7 +25,7 @@ type Stats struct {
 	Retargets   uint64 // changes of a connection's difficulty
 	StepDowns   uint64 // rigs that got a smaller class since all their shares missed
 	Resends     uint64 // work sent again after a row of refused shares
-	Throttled   uint64 // reads put off, for more shares than are validated
+	Throttled   uint64 // reads put off, of connections ahead of their pace
 	SlowReaders uint64 // closed for not reading
 	Panics      uint64 // contained
 	AcceptFails uint64 // accept errors survived

@@ -198,7 +198,7 @@ func TestForgiven(t *testing.T) {
 // One rig reads nothing for a thousand new jobs; the others get each newest one
 // and memory stays bounded.
 func TestSlowReaderTCP(t *testing.T) {
-	srv, _ := testServer(t, func(c *Config) { c.Limits.WriteStall = 2 * time.Second })
+	srv, _ := testServer(t, func(c *Config) { c.Limits = Limits{WriteStall: 2 * time.Second, Request: 1} }) // or sockets never fill
 	addr := listen(t, srv)
 	srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
 	good := dial(t, addr)

@@ -222,7 +222,7 @@ func TestTLSLane(t *testing.T) {
 // A rig behind TLS that reads nothing is closed for it; a broadcast does not wait
 // for it, and what is held for it stays bounded.
 func TestSlowReaderTLS(t *testing.T) {
-	srv, _ := testServer(t, func(c *Config) { c.Limits.WriteStall = 2 * time.Second })
+	srv, _ := testServer(t, func(c *Config) { c.Limits = Limits{WriteStall: 2 * time.Second, Request: 1} }) // or sockets never fill
 	addr, cfg := listenTLS(t, srv, Door{})
 	srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
 	good, _ := dial(t, addr).over(cfg)
@@ -261,7 +261,7 @@ func TestSlowReaderTLS(t *testing.T) {
 // A rig behind TLS that reads late gets every byte in order: what is held goes
 // first.
 func TestTLSReadsLate(t *testing.T) {
-	srv, _ := testServer(t, nil)
+	srv, _ := testServer(t, func(c *Config) { c.Limits.Request = 1 })
 	addr, cfg := listenTLS(t, srv, Door{})
 	srv.Publish(jobSet(testJob(t, 1, 1, 4096)))
 	r, _ := dial(t, addr).over(cfg)

@@ -208,7 +208,7 @@ var strangers = []struct {
 			}
 		}
 		s.t.Error("the pool takes questions for ever from one who reads no answer")
-	}, []string{"outbox_full", "slow_reader"}},
+	}, []string{"outbox_full", "slow_reader", ""}}, // or it is read as slowly as it may ask
 	{"three wrong names", func(s *stranger) {
 		for i, name := range []string{`"x' OR 1=1 --\".site"`, `"%s%d%n%x.%p"`, `"\u0000\u001b[31m\r\n{\"level\":\"error\"}.é☠"`} {
 			s.send(fmt.Sprintf(authorize, name))

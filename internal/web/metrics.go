@@ -102,7 +102,7 @@ var metrics = []metric{
 	counter("stratum_resends_total", "Work sent again after a row of refused shares.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Resends))
 	}),
-	counter("stratum_throttled_total", "Reads put off because a connection sent more shares than are validated for it.", func(f *Figures, emit func(float64, ...string)) {
+	counter("stratum_throttled_total", "Reads put off because a connection sent more than is worked through for it.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Throttled))
 	}),
 	counter("panics_total", "Panics contained in one connection.", func(f *Figures, emit func(float64, ...string)) {
