@@ -131,7 +131,7 @@ type known struct {
 
 // New reads what earlier runs left in cfg.Dir and in the journal, and returns a
 // keeper that can pay at once. It asks neither store nor chain. Errors:
-// ErrDamaged, with the file's name; payout.ErrRules.
+// ErrDamaged, with the file's name; payout.ErrRules; ErrMembers.
 func New(cfg Config) (*Keeper, error) {
 	switch {
 	case cfg.Dir == "", cfg.Journal == "", cfg.Log == nil, cfg.Store == nil, cfg.Members == nil, cfg.Chain == nil, cfg.Recovery == nil:
@@ -176,8 +176,39 @@ func New(cfg Config) (*Keeper, error) {
 	if err := k.loadSlots(); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
+	if err := k.checkMembers(); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
 	k.recoverCandidates(cfg.Recovery)
 	return k, nil
+}
+
+// ErrMembers reports a register that lacks a member whose work counts, or who is
+// in the ledger.
+var ErrMembers = errors.New("keep the entry of whoever ever worked here: to retire a member, take the sites away")
+
+// checkMembers returns ErrMembers for a register with which no split could be
+// computed: every block would be nobody's.
+func (k *Keeper) checkMembers() error {
+	members := k.cfg.Members.Members()
+	known := func(m uint16) bool {
+		_, ok := members[m]
+		return ok || m == 0
+	}
+	for _, o := range k.ledger.Owners() {
+		if o.Account == "" && !known(o.Member) {
+			return fmt.Errorf("the ledger has a member of index %d (owed %d sats, paid %d) and members.toml has none: %w",
+				o.Member, k.ledger.Balance(o).Owed(), k.ledger.Balance(o).Paid, ErrMembers)
+		}
+	}
+	if c := k.cut.Load(); c != nil {
+		for _, w := range c.weights.Members {
+			if !known(w.Member) {
+				return fmt.Errorf("a member of index %d has work in the window of slot %d and members.toml has none: %w", w.Member, c.slot, ErrMembers)
+			}
+		}
+	}
+	return nil
 }
 
 // Run closes slots, ships and follows blocks until ctx ends. Shares that are in
