@@ -31,6 +31,9 @@ func (k *Keeper) Kept(t *pool.Template, class pool.Class) (pool.Payout, []byte, 
 func (k *Keeper) pay(t *pool.Template, class pool.Class, kept bool) (pool.Payout, []byte, error) {
 	drain := k.seen(t)
 	c, b := k.cut.Load(), k.book.Load()
+	// A block may have left the chain since: what it had paid is in this book's
+	// carry again, and on this template's parent it would be paid twice.
+	drain = drain && k.covers(t)
 	r, err := k.receipt(t, class, c, b, drain, kept)
 	if k.note("payout", err) {
 		k.log.Error().Str("event", "payout.failed").Int32("height", t.Height).Err(err).
@@ -145,6 +148,13 @@ func (k *Keeper) seen(t *pool.Template) (drain bool) {
 		}
 	}
 	return k.covered == tip && tip.Hash != chainhash.Hash{} && !t.Empty
+}
+
+// covers reports whether the ledger still covers t's parent.
+func (k *Keeper) covers(t *pool.Template) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.covered == pool.Tip{Hash: t.PrevHash, Height: t.Height - 1}
 }
 
 func (k *Keeper) remember(key receiptKey, height int32, receipt []byte) {
