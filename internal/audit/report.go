@@ -72,7 +72,20 @@ func notes(blocks []Block) []string {
 				n, len(blocks), kind.text, waiting, strings.Join(heights, " ")))
 		}
 	}
+	if n := agreeing(blocks); n > 0 && n < len(blocks) {
+		last := &blocks[len(blocks)-n-1]
+		list = append(list, fmt.Sprintf("the newest %d of %d blocks agree, that of height %d is the last that differs: members.toml or the rules may have changed behind it; "+
+			"audit the older ones with -c and the files of their day", n, len(blocks), last.Height))
+	}
 	return list
+}
+
+// agreeing counts the newest blocks behind the last one that differs.
+func agreeing(blocks []Block) (n int) {
+	for n < len(blocks) && blocks[len(blocks)-n-1].Agree {
+		n++
+	}
+	return n
 }
 
 // PaysMembers reports whether the coinbase pays members.

@@ -61,3 +61,27 @@ func TestWithheld(t *testing.T) {
 		t.Error("nothing was ever withheld: the test tests nothing")
 	}
 }
+
+// TestChangedRules: where only the newest blocks agree, a change of the files is
+// the likely cause, and that is said.
+func TestChangedRules(t *testing.T) {
+	for _, c := range []struct {
+		agree string // a letter a block, by height from 10
+		says  string
+	}{
+		{"yyy", ""},
+		{"nnn", ""},
+		{"yyn", ""},
+		{"nnyy", "the newest 2 of 4 blocks agree, that of height 11 is the last"},
+		{"ynyyy", "the newest 3 of 5 blocks agree, that of height 11 is the last"},
+	} {
+		var blocks []Block
+		for i, a := range c.agree {
+			blocks = append(blocks, Block{Height: int32(10 + i), Agree: a == 'y', Drained: true})
+		}
+		got := strings.Join(notes(blocks), "\n")
+		if !strings.Contains(got, c.says) || (c.says == "") != (got == "") {
+			t.Errorf("%s: %q", c.agree, got)
+		}
+	}
+}
