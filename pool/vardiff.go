@@ -6,7 +6,7 @@ import "math"
 // should change. It decides what is asked of a rig, never what is credited, so
 // it may estimate with floats. Times are milliseconds of a monotonic clock.
 //
-// The rule (spec/stratum 5): with lambda shares expected and n seen since the
+// The rule: with lambda shares expected and n seen since the
 // last change, change only if n/lambda leaves 0.5..2 AND |n-lambda| exceeds
 // three standard deviations. Poisson noise alone then moves a settled rig about
 // once a day. The dead band is wider than the rounding to powers of two, so
@@ -23,7 +23,7 @@ type Vardiff struct {
 	changed  int64
 }
 
-// Vardiff tuning, from simulation (spec/stratum 5).
+// Vardiff tuning, from simulation.
 const (
 	lookEvery     = 8      // shares
 	maxRaise      = 256    // per change

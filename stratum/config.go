@@ -72,7 +72,7 @@ func (d Door) filled(c *Config) Door {
 }
 
 // Limits are the bounds of one connection. A zero field takes the default
-// (decision 39, spec/reliability 1.3).
+// (decision 39).
 type Limits struct {
 	Authorize   time.Duration // from accept to subscribed and authorized; 30 s
 	HalfLine    time.Duration // age of an unfinished line; 10 s

@@ -102,7 +102,7 @@ func (s *session) ladder(d *desk, last pool.Reject, now int64) {
 	s.srv.count.resends.Add(1)
 	s.srv.say(evResend).Uint64("conn", s.id).Uint32("refused", s.manners.refused).
 		Str("reason", last.Name()).Msg("shares in a row were refused; the rig got its work again")
-	if strings.HasPrefix(s.agent, "cgminer/") { // others may take it for an answer (spec/stratum 2.10)
+	if strings.HasPrefix(s.agent, "cgminer/") { // others may take it for an answer
 		d.out = append(d.out, `{"id":null,"method":"client.show_message","params":["`...)
 		d.out = strconv.AppendUint(d.out, uint64(s.manners.refused), 10)
 		d.out = append(d.out, " shares in a row were refused: "+last.Text()+"\"]}\n"...)

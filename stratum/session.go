@@ -249,7 +249,7 @@ func (s *session) line(d *desk, line []byte) {
 
 // deliver sends what the read brought forth, and the first work once both
 // subscribe and authorize are answered: nothing may come between those two
-// answers (spec/stratum 2.2).
+// answers.
 func (s *session) deliver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,7 +17,7 @@ func (s *session) onSubmit(d *desk, m *message) {
 }
 
 // claim turns the parameters of a submit into a batch entry. It checks in the
-// order of spec/stratum 4.3: name, shape, job, version bits. A wrong name or
+// order: name, shape, job, version bits. A wrong name or
 // wrong version bits do not keep a header from being tested for a block
 // (decision 22): those enter the batch with a Fault.
 func (s *session) claim(d *desk, params []byte) pool.Reject {
