@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cordee/internal/harness"
 )
 
 // BenchmarkIdleRig measures what a rig costs that has work and says nothing:
@@ -30,7 +32,7 @@ func BenchmarkIdleRig(b *testing.B) {
 			srv.Publish(jobSet(testJob(b, 1, 1, 4096)))
 			door, scheme := Door{}, "tcp:"
 			if secure {
-				cert, _ := newCertificate(b)
+				cert := harness.NewCertificate(b, "pool", time.Now().Add(time.Hour)).Pair
 				door.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }}
 				scheme = "tls:"
 			}

@@ -2,14 +2,9 @@ package stratum
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
 	"runtime"
@@ -17,38 +12,16 @@ import (
 	"sync"
 	"testing"
 	"time"
-)
 
-// newCertificate makes a self-signed certificate for 127.0.0.1.
-func newCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
-}
+	"cordee/internal/harness"
+)
 
 // listenTLS serves srv on loopback, with TLS, and returns what rigs need.
 func listenTLS(t *testing.T, srv *Server, door Door) (addr string, client *tls.Config) {
 	t.Helper()
-	cert, roots := newCertificate(t)
-	door.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }}
-	return listenDoor(t, srv, door), &tls.Config{RootCAs: roots}
+	cert := harness.NewCertificate(t, "pool", time.Now().Add(time.Hour))
+	door.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert.Pair, nil }}
+	return listenDoor(t, srv, door), &tls.Config{RootCAs: cert.Roots}
 }
 
 // over makes r speak TLS.

@@ -2,16 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,45 +19,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"cordee/internal/fleet"
+	"cordee/internal/harness"
 	"cordee/internal/sandbox"
 	"cordee/internal/web"
 )
-
-// renew puts a new certificate for 127.0.0.1 and its key into dir, and returns
-// the pool of roots that it belongs to.
-func renew(t *testing.T, dir string, serial int64) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kder, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = errors.Join(
-		os.WriteFile(filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kder}), 0o600),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return roots
-}
 
 // TestDoors: one pool with a plain port, one of TLS and one behind a balancer.
 // All are mined on, the certificate changes under the rigs without one of them
@@ -72,7 +32,9 @@ func TestDoors(t *testing.T) {
 	n := realNode(t)
 	p := newPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 1e12, hashesPerShare: 5000})
 	ports := freeAddrs(t, 2)
-	roots := renew(t, p.dir, 1)
+	first := harness.NewCertificate(t, "first", time.Now().Add(90*24*time.Hour))
+	first.Write(t, p.dir)
+	roots := first.Roots
 	f, err := os.OpenFile(p.config, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -113,22 +75,22 @@ per_ip = 20
 	accepted(secure, 3)
 
 	t.Run("certificate", func(t *testing.T) {
-		serial := func() (int64, error) {
+		served := func() (string, error) {
 			c, err := tls.Dial("tcp", ports[0], &tls.Config{InsecureSkipVerify: true})
 			if err != nil {
-				return 0, err
+				return "", err
 			}
 			defer c.Close()
-			return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
+			return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 		}
-		if got, err := serial(); got != 1 {
-			t.Fatalf("certificate %d, %v", got, err)
+		if got, err := served(); got != "first" {
+			t.Fatalf("certificate %q, %v", got, err)
 		}
-		renew(t, p.dir, 2)
+		harness.NewCertificate(t, "second", time.Now().Add(90*24*time.Hour)).Write(t, p.dir)
 		p.signal(syscall.SIGHUP)
 		eventually(t, 10*time.Second, "the new certificate", func() error {
-			if got, err := serial(); got != 2 {
-				return fmt.Errorf("certificate %d, %w", got, err)
+			if got, err := served(); got != "second" {
+				return fmt.Errorf("certificate %q, %w", got, err)
 			}
 			return nil
 		})
@@ -142,8 +104,8 @@ per_ip = 20
 			}
 			return nil
 		})
-		if got, err := serial(); got != 2 {
-			t.Errorf("after a bad key the certificate is %d, %v", got, err)
+		if got, err := served(); got != "second" {
+			t.Errorf("after a bad key the certificate is %q, %v", got, err)
 		}
 		accepted(secure, 2)
 		if s := secure.Stats(); s.Reconnects != 0 {

@@ -1,12 +1,6 @@
 package config_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,31 +8,14 @@ import (
 	"time"
 
 	"cordee/internal/config"
+	"cordee/internal/harness"
 )
-
-// pair returns a self-signed certificate and its key, PEM.
-func pair(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kder, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kder})
-}
 
 // The files of a TLS listener are looked at before a port is opened.
 func TestCertificates(t *testing.T) {
-	cert, key := pair(t)
-	_, other := pair(t)
+	pair := harness.NewCertificate(t, "pool", time.Now().Add(time.Hour))
+	cert, key := pair.PEM, pair.Key
+	other := harness.NewCertificate(t, "pool", time.Now().Add(time.Hour)).Key
 	for name, c := range map[string]struct {
 		cert, key []byte
 		mode      os.FileMode
