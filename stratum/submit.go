@@ -16,10 +16,10 @@ func (s *session) onSubmit(d *desk, m *message) {
 	d.answers = append(d.answers, a)
 }
 
-// claim turns the parameters of a submit into a batch entry. It checks in the
-// order: name, shape, job, version bits. A wrong name or
-// wrong version bits do not keep a header from being tested for a block
-// (decision 22): those enter the batch with a Fault.
+// claim turns the parameters of a submit into a batch entry. It checks name,
+// shape, job, version bits, in this order. A wrong name or wrong version bits do
+// not keep a header from being tested for a block (decision 22): those enter the
+// batch with a Fault.
 func (s *session) claim(d *desk, params []byte) pool.Reject {
 	e := elementsOf(params)
 	user, job, en2, ntime, nonce, bits := e.next(), e.next(), e.next(), e.next(), e.next(), e.next()

@@ -6,7 +6,7 @@
 //	               ├─ log.go ── every share in order, each in one slot ──┐
 //	journal ───────┤                                                     ▼
 //	candidates ────┴─ receipts: cut's head, drain ──► expect.go ── naive walk, carry,
-//	node ── block.go: the coinbase as mined ◄────────── compare ───  choice, legs
+//	node ── audit.go: the coinbase as mined ◄────────── compare ───  choice, legs
 //
 // # What is trusted, what is not
 //

@@ -1,7 +1,8 @@
 // Package doctor looks at everything a pool stands on and says, one line a
 // cause, what is wrong and what to do about it.
 //
-//	files    configuration, members, data directory, disk, journal, open files
+//	files    configuration, members, firmware, certificates, data directory,
+//	         disk, journal, open files
 //	store    reached, fit to keep a ledger, this pool's own
 //	nodes    reached, right chain, peers, tip, template, reserved weight, clock
 //	pool     the process that runs with this data directory, if one does
