@@ -104,6 +104,8 @@ func printAudit(w io.Writer, r *audit.Report) {
 		verdict := "agrees"
 		if !b.Agree {
 			verdict = "DIFFERS"
+		} else if !b.Covered {
+			verdict = "no longer covered"
 		}
 		state := "maturing"
 		if b.Mature {
@@ -129,7 +131,14 @@ func printAudit(w io.Writer, r *audit.Report) {
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note:", n)
 	}
-	if r.OK {
+	if r.Missing > 0 {
+		fmt.Fprintf(w, "the journal begins behind the shares of the first %d slots: %d blocks are no longer covered, and were compared with their receipts only\n",
+			r.Missing, r.Uncovered)
+	}
+	switch {
+	case r.OK && r.Uncovered > 0:
+		fmt.Fprintln(w, "every satoshi that can be recomputed agrees")
+	case r.OK:
 		fmt.Fprintln(w, "every satoshi agrees")
 	}
 }

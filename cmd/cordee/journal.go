@@ -52,8 +52,9 @@ func journalCommand() *cli.Command {
 type journalReport struct {
 	OK        bool           `json:"ok"`
 	Directory string         `json:"directory"`
-	Shares    int            `json:"shares"`     // credited
-	Answers   int            `json:"uncredited"` // answered true, credited nothing
+	Shares    int            `json:"shares"`       // credited
+	Answers   int            `json:"uncredited"`   // answered true, credited nothing
+	Later     bool           `json:"begins_later"` // its oldest files are gone
 	Epochs    []journalEpoch `json:"epochs"`
 	Damage    []string       `json:"damage,omitempty"`
 	TailBytes int64          `json:"tail_bytes"` // unfinished behind the last commit
@@ -63,6 +64,7 @@ type journalEpoch struct {
 	Epoch    uint32         `json:"epoch"`
 	Edge     uint16         `json:"edge"`
 	Segments int            `json:"segments"`
+	Segment  uint32         `json:"first_segment"`
 	FirstSeq uint64         `json:"first_seq"`
 	LastSeq  uint64         `json:"last_seq"`
 	Records  map[string]int `json:"records"` // by type
@@ -74,10 +76,11 @@ func newJournalReport(dir string, r *journal.Report, err error) *journalReport {
 		OK: err == nil, Directory: dir, TailBytes: r.TailBytes, Epochs: []journalEpoch{},
 		Shares: r.Count(journal.KindShare), Answers: r.Count(journal.KindAnswer),
 	}
+	out.Later = len(r.Epochs) > 0 && (r.Epochs[0].Epoch > 1 || r.Epochs[0].FirstSegment > 0)
 	for i := range r.Epochs {
 		e := &r.Epochs[i]
 		v := journalEpoch{
-			Epoch: e.Epoch, Edge: e.Edge, Segments: e.Segments, FirstSeq: e.FirstSeq, LastSeq: e.LastSeq,
+			Epoch: e.Epoch, Edge: e.Edge, Segments: e.Segments, Segment: e.FirstSegment, FirstSeq: e.FirstSeq, LastSeq: e.LastSeq,
 			Records: map[string]int{}, End: "open",
 		}
 		switch {
@@ -112,6 +115,9 @@ func (r *journalReport) print(w io.Writer) {
 			e.Records[journal.KindJob.String()], e.Records[journal.KindBlock.String()], e.End))
 	}
 	table(w, "epoch\tedge\tsegments\tshares\tjobs\tblock events\tend", rows)
+	if r.Later {
+		fmt.Fprintf(w, "it begins with epoch %d, segment %d: older files are gone, and nothing in them can be verified\n", r.Epochs[0].Epoch, r.Epochs[0].Segment)
+	}
 	fmt.Fprintf(w, "%d credited shares, %d answered true without credit\n", r.Shares, r.Answers)
 	if r.OK {
 		fmt.Fprintln(w, "every checksum holds")

@@ -38,6 +38,9 @@ type fakePool struct {
 	tip    chainhash.Hash
 	height int32
 	paid   int // members' outputs that drained carry
+
+	segment int64 // of the journal, bytes
+	told    bool  // each block has its candidate file, with the receipt
 }
 
 // InChain implements Chain: all blocks are on it.
@@ -72,7 +75,7 @@ func script(t *rapid.T, n byte) []byte {
 }
 
 func newFakePool(t *rapid.T, dir string) *fakePool {
-	p := &fakePool{t: t, dir: dir, class: pool.DefaultClass, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1}
+	p := &fakePool{t: t, dir: dir, class: pool.DefaultClass, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1, segment: 1 << 16}
 	p.cfg = Config{
 		Key:     slotKey.Public().(ed25519.PublicKey),
 		Journal: filepath.Join(dir, "journal"), Slots: filepath.Join(dir, "slots"), Treasury: script(t, 200), Chain: p,
@@ -188,6 +191,12 @@ func (p *fakePool) mine(j *journal.Journal) {
 	block := &wire.MsgBlock{Header: wire.BlockHeader{PrevBlock: p.tip, Nonce: uint32(p.height)}, Transactions: []*wire.MsgTx{tx}}
 	encoded, err := r.Encode()
 	p.check(err)
+	if p.told {
+		var header, coinbase bytes.Buffer
+		p.check(block.Header.Serialize(&header))
+		p.check(tx.SerializeNoWitness(&coinbase))
+		p.check(j.PutCandidate(journal.Candidate{Hash: block.BlockHash(), Header: [80]byte(header.Bytes()), Coinbase: coinbase.Bytes(), Receipt: encoded}))
+	}
 	_, err = j.Append(journal.Receipt{Bytes: encoded}, journal.BlockRecord{Hash: block.BlockHash(), Height: tpl.Height, Event: journal.BlockCandidate})
 	p.check(err)
 	p.check(p.ledger.Apply(&payout.Event{Kind: payout.BlockFound, Block: block.BlockHash(), Receipt: r}))
@@ -198,7 +207,7 @@ func (p *fakePool) mine(j *journal.Journal) {
 // play lets the pool live through some epochs, slots and blocks.
 func (p *fakePool) play() {
 	for range rapid.IntRange(1, 2).Draw(p.t, "epochs") {
-		j, _, err := journal.Open(journal.Config{Dir: p.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: 1 << 16})
+		j, _, err := journal.Open(journal.Config{Dir: p.cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: p.segment})
 		p.check(err)
 		first := uint64(1)
 		for range rapid.IntRange(1, 3).Draw(p.t, "slots") {

@@ -26,5 +26,8 @@
 //     the blocks: no rule forbids it, but a pool that always says so pays nobody.
 //  3. Rules, treasury, members and destinations are those of the files now. A
 //     block mined under others disagrees, by name; so does one drained after a treasury batch, for batches are not followed.
-//  4. That a share meets its difficulty is the journal's word.
+//  4. Where the journal begins later than a block's window, its credits are
+//     those of its receipt, and the report says that it is not covered. Its
+//     outputs, its commitment and its slot's head are still compared.
+//  5. That a share meets its difficulty is the journal's word.
 package audit

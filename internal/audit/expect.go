@@ -106,6 +106,26 @@ func (w *walker) least(who *payout.Member) int64 {
 	return least
 }
 
+// told is what a block must be by its receipt, where its shares are gone: all
+// but the place that its coinbase names and the head of its slot.
+func (w *walker) told(m *mined, receipt *payout.Receipt) *expected {
+	e := &expected{receipt: &payout.Receipt{}}
+	for _, o := range m.block.Transactions[0].TxOut {
+		e.value += o.Value
+	}
+	if receipt == nil {
+		return e
+	}
+	r := *receipt
+	r.Class, r.Slot = m.script.Place.Class, m.script.Place.Slot
+	if r.Slot > 0 {
+		r.SlotHead = w.book.slots[r.Slot-1].head
+	}
+	e.receipt = &r
+	e.kept = len(r.Settlement) == 1 && r.Settlement[0].Kind == payout.ToTreasury
+	return e
+}
+
 func (w *walker) params() *verify.Params {
 	p := &verify.Params{XMilli: w.cfg.Rules.XMilli, Scale: uint64(w.cfg.Rules.Scale), Underfill: "normalize"}
 	for _, f := range w.cfg.Rules.Fees {

@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"cordee/internal/journal"
 	"cordee/payout"
 	"cordee/payout/verify"
+	"cordee/pool"
 )
 
 // ErrLog reports a log whose slots and shares contradict each other: nothing can
@@ -22,8 +24,9 @@ var ErrLog = errors.New("slots and journal do not agree")
 
 // slot is a closed slot: its head, and the number of shares up to its end.
 type slot struct {
-	head [32]byte
-	last uint64
+	head   [32]byte
+	last   uint64
+	weight *big.Int // of those shares, difficulty times block target
 }
 
 // book is all that the files say.
@@ -31,6 +34,7 @@ type book struct {
 	shares   []verify.Share // Seq counts over all epochs, from 1
 	nbits    []uint32       // of Share.Epoch
 	slots    []slot         // slot n at n-1
+	missing  int            // oldest slots whose shares the journal no longer has, all or some
 	receipts map[receiptKey]*payout.Receipt
 	values   map[[32]byte]int64 // of the job with that commitment
 	hashes   []chainhash.Hash   // blocks that were found, in no order
@@ -64,7 +68,7 @@ func readBook(cfg *Config) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := filler{book: b, id: cfg.id, manifests: manifests, index: map[uint32]int{}}
+	f := filler{book: b, id: cfg.id, manifests: manifests, index: map[uint32]int{}, weight: new(big.Int)}
 	if err := journal.Read(cfg.Journal, f.take); err != nil {
 		return nil, err
 	}
@@ -124,6 +128,29 @@ type filler struct {
 	index     map[uint32]int // of a compact target in nbits
 	bodies    [][]byte       // of the slot being filled
 	at, taken int            // range of that slot, shares taken of the range
+	begun     bool           // a credited share was seen
+	targets   []*big.Int     // of nbits
+	weight    *big.Int       // of all shares so far
+}
+
+// begin looks where the journal begins: slots with shares before that one cannot
+// be filled. Only the oldest segments of a journal are ever deleted, so only the
+// oldest slots; a hole behind them is damage, which journal.Read refuses.
+func (f *filler) begin(epoch uint32, seq uint64) {
+	f.begun = true
+	for _, m := range f.manifests {
+		if r := m.Ranges[0]; r.Epoch > epoch || r.Epoch == epoch && r.First >= seq {
+			break
+		}
+		f.slots = append(f.slots, slot{head: m.Head(), weight: f.weight})
+	}
+	f.missing = len(f.slots)
+}
+
+// covers reports whether the journal has all shares that the window of a cut at
+// slot n can count.
+func (b *book) covers(n uint32, capacity *big.Int) bool {
+	return b.missing == 0 || int(n) > b.missing && b.slots[n-1].weight.Cmp(capacity) >= 0
 }
 
 func (f *filler) take(info journal.RecordInfo, rec journal.Record) error {
@@ -145,11 +172,21 @@ func (f *filler) take(info journal.RecordInfo, rec journal.Record) error {
 // share appends a credited share. It must be the next one that the slots list,
 // or stand behind the last of them.
 func (f *filler) share(info *journal.RecordInfo, s *journal.Share) error {
-	if info.Kind != journal.KindShare || len(f.slots) == len(f.manifests) {
+	if info.Kind != journal.KindShare {
+		return nil
+	}
+	if !f.begun {
+		f.begin(info.Epoch, s.Seq)
+	}
+	if len(f.slots) == len(f.manifests) {
 		return nil
 	}
 	m := f.manifests[len(f.slots)]
 	r := m.Ranges[f.at]
+	if len(f.slots) == f.missing && f.missing > 0 && f.at == 0 && f.taken == 0 &&
+		(info.Epoch < r.Epoch || info.Epoch == r.Epoch && s.Seq < r.First) {
+		return nil // the rest of the last slot that cannot be filled
+	}
 	if want := r.First + uint64(f.taken); info.Edge != r.Edge || info.Epoch != r.Epoch || s.Seq != want {
 		return fmt.Errorf("share %d of epoch %d is in no slot: slot %d goes on with share %d of epoch %d: %w",
 			s.Seq, info.Epoch, m.Number, want, r.Epoch, ErrLog)
@@ -163,7 +200,14 @@ func (f *filler) share(info *journal.RecordInfo, s *journal.Share) error {
 		epoch = len(f.nbits)
 		f.index[s.WorkBits] = epoch
 		f.nbits = append(f.nbits, s.WorkBits)
+		target, err := pool.TargetFromBits(s.WorkBits)
+		if err != nil {
+			return fmt.Errorf("share %d of epoch %d: %w", s.Seq, info.Epoch, err)
+		}
+		f.targets = append(f.targets, target.Big())
 	}
+	work := new(big.Int).SetUint64(uint64(s.Difficulty))
+	f.weight.Add(f.weight, work.Mul(work, f.targets[epoch]))
 	f.shares = append(f.shares, verify.Share{
 		Seq: uint64(len(f.shares)) + 1, Member: id, Difficulty: uint64(s.Difficulty), Epoch: epoch,
 	})
@@ -179,6 +223,6 @@ func (f *filler) share(info *journal.RecordInfo, s *journal.Share) error {
 		return fmt.Errorf("slot %d: the journal's shares are not those of its record root: %w", m.Number, ErrLog)
 	}
 	f.at, f.bodies = 0, nil
-	f.slots = append(f.slots, slot{m.Head(), uint64(len(f.shares))})
+	f.slots = append(f.slots, slot{m.Head(), uint64(len(f.shares)), new(big.Int).Set(f.weight)})
 	return nil
 }

@@ -14,10 +14,12 @@ type Report struct {
 	OK         bool       `json:"ok"`
 	Shares     int        `json:"shares"` // in closed slots
 	Slots      int        `json:"slots"`
-	Found      int        `json:"found"`  // blocks of ours, on the chain or not
-	Mature     int        `json:"mature"` // of Blocks
-	Paying     int        `json:"paying"` // of Blocks: those whose coinbase pays members
-	Blocks     []Block    `json:"blocks"` // on the active chain, by height
+	Missing    int        `json:"slots_not_covered"`  // the oldest of them: the journal begins behind their shares
+	Uncovered  int        `json:"blocks_not_covered"` // of Blocks: compared with their receipt alone
+	Found      int        `json:"found"`              // blocks of ours, on the chain or not
+	Mature     int        `json:"mature"`             // of Blocks
+	Paying     int        `json:"paying"`             // of Blocks: those whose coinbase pays members
+	Blocks     []Block    `json:"blocks"`             // on the active chain, by height
 	Members    []Member   `json:"members"`
 	Mismatches []Mismatch `json:"mismatches"`
 	Notes      []string   `json:"notes"` // what was taken as told
@@ -37,6 +39,7 @@ type Block struct {
 	Outputs       []Output `json:"outputs"`  // on the chain, witness commitment aside
 	Expected      []Output `json:"expected"` // recomputed
 	Credits       []Credit `json:"credits"`  // recomputed
+	Covered       bool     `json:"covered"`  // recomputed from shares; else what the receipt says is what is expected
 	Agree         bool     `json:"agree"`
 }
 
