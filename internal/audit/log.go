@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/big"
@@ -106,7 +107,12 @@ func readSlots(cfg *Config) ([]*payout.Slot, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := payout.OpenSlot(data, cfg.Key)
+		var s *payout.Slot
+		if cfg.Key != nil {
+			s, err = payout.OpenSlot(data, cfg.Key)
+		} else {
+			s, err = payout.DecodeSlot(data[:max(len(data)-ed25519.SignatureSize, 0)])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

@@ -25,10 +25,10 @@ func TestForgedSlot(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "0000000001.slot") || !strings.Contains(err.Error(), "signature") {
 			t.Fatalf("slots of another key: %v", err)
 		}
-		if p.cfg.Key = nil; err != nil {
-			if _, err = Run(context.Background(), &p.cfg); err == nil {
-				t.Fatal("no key: accepted")
-			}
+		p.cfg.Key = nil // a member at home has no key
+		r, err := Run(context.Background(), &p.cfg)
+		if err != nil || !r.OK || !strings.Contains(strings.Join(r.Notes, " "), "not checked") {
+			t.Fatalf("no key: %+v, %v", r, err)
 		}
 	})
 }
@@ -52,7 +52,7 @@ func TestWithheld(t *testing.T) {
 				want++
 			}
 		}
-		if (want > 0) != (len(r.Notes) > 0) {
+		if want > 0 && len(r.Notes) == 0 {
 			t.Fatalf("%d blocks withheld something, notes %q", want, r.Notes)
 		}
 		noted += len(r.Notes)
