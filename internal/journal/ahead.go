@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 // ahead makes the next segment's file before it is needed, and cuts the last
@@ -20,6 +21,8 @@ type ahead struct {
 	ended  chan ended    // bounded: an uncut segment is a little too long
 	done   chan struct{} // run ended
 	number uint64        // of prepared files: a name is never used twice
+
+	stopping atomic.Bool
 
 	mu     sync.Mutex // guards:
 	ready  *prepared
@@ -88,6 +91,9 @@ func (a *ahead) prepare() error {
 	if err != nil {
 		return err
 	}
+	if err := a.fill(p); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ready = p
@@ -119,6 +125,7 @@ func (e ended) cut() error {
 // stop ends run and takes away what was prepared in vain. finish and ask must
 // not be called any more.
 func (a *ahead) stop() {
+	a.stopping.Store(true)
 	close(a.asked)
 	<-a.done
 	for len(a.ended) > 0 {
@@ -150,6 +157,31 @@ func prepareSegment(fs FS, tmp string, size int64) (*prepared, error) {
 		return nil, p.drop(fs, "fdatasync", err)
 	}
 	return p, nil
+}
+
+// fillStep is what is written before the next fdatasync, in bytes: commits share
+// the disk.
+const fillStep = 1 << 20
+
+var errStopped = errors.New("the journal is being closed")
+
+// fill writes the zeros that a reserved file only reads as. Over blocks that were
+// never written each commit changes the file system's map of the file too, and
+// its fdatasync waits for that.
+func (a *ahead) fill(p *prepared) error {
+	zeros := make([]byte, min(a.size, fillStep))
+	for off := int64(0); off < a.size; off += fillStep {
+		if a.stopping.Load() {
+			return p.drop(a.fs, "fill", errStopped)
+		}
+		if _, err := p.WriteAt(zeros[:min(a.size-off, fillStep)], off); err != nil {
+			return p.drop(a.fs, "write", err)
+		}
+		if err := p.Datasync(); err != nil {
+			return p.drop(a.fs, "fdatasync", err)
+		}
+	}
+	return nil
 }
 
 // drop takes p away and returns err with what failed.

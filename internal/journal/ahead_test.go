@@ -105,6 +105,14 @@ func TestNoNextSegmentIsNoLoss(t *testing.T) {
 				return nil
 			}
 		},
+		"write fails": func(disk *memFS) {
+			disk.onWrite = func(name string) error {
+				if isNext(name) {
+					return syscall.EIO
+				}
+				return nil
+			}
+		},
 		"cut fails": func(disk *memFS) {
 			disk.onCut = func(string) error { return syscall.EIO }
 		},
@@ -149,7 +157,7 @@ func TestHeaderErrorPoisons(t *testing.T) {
 		syncs := 0
 		disk.onSync = func(name string) error {
 			if isNext(name) {
-				if syncs++; syncs == 2 { // the first made it
+				if syncs++; syncs == 3 { // reserved and filled before
 					return syscall.EIO
 				}
 			}

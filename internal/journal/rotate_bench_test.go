@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -9,11 +10,17 @@ import (
 
 // BenchmarkRotation measures what a waiting share sees of a change of segment:
 // 64 connections, batches of 16, on the disk of TMPDIR; segments of 8 MiB, so
-// that there are enough of them. A share that waited while the segment changed
-// is counted apart.
+// that there are enough of them, and as they are by default. A share that waited
+// while the segment changed is counted apart.
 func BenchmarkRotation(b *testing.B) {
+	for _, mib := range []int64{8, 64} {
+		b.Run(fmt.Sprintf("%dMiB", mib), func(b *testing.B) { rotation(b, mib<<20) })
+	}
+}
+
+func rotation(b *testing.B, size int64) {
 	const connections, batch = 64, 16
-	j, _, err := Open(Config{Dir: b.TempDir(), SegmentSize: 8 << 20})
+	j, _, err := Open(Config{Dir: b.TempDir(), SegmentSize: size})
 	if err != nil {
 		b.Fatal(err)
 	}
