@@ -103,7 +103,7 @@ func (p *fakePool) forget() (gone map[uint32]bool) {
 		}
 		return nil
 	}))
-	manifests, err := readSlots(p.cfg.Slots)
+	manifests, err := readSlots(&p.cfg)
 	p.check(err)
 	gone = map[uint32]bool{}
 	for _, m := range manifests {
