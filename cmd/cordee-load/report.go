@@ -33,6 +33,9 @@ func newReport(p *plan, s fleet.Stats, mined time.Duration) *report {
 	switch {
 	case s.Connects == 0:
 		r.Problem = fmt.Sprintf("no connection to %s in %d attempts: is the server running there?", r.URL, s.Dials)
+		if p.fleet.TLS != nil && !p.fleet.TLS.InsecureSkipVerify {
+			r.Problem += " Or its certificate is not one that this machine trusts: --insecure takes any"
+		}
 	case s.Authorized == 0 && s.Refused > 0:
 		r.Problem = "the server refused every name: check --user and --password"
 	case s.Authorized < s.Rigs:
