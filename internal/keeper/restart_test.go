@@ -97,6 +97,9 @@ func TestRestartReadsTheEnd(t *testing.T) {
 	cfg := kt.cfg
 	cfg.Journal = killedCopy(t, kt.cfg.Journal, filepath.Join(dir, "killed"))
 	before := kt.k.cut.Load()
+	if mib != restartMiB {
+		evict(t, kt.cfg.Journal, cfg.Journal, filepath.Join(cfg.Dir, "slots"))
+	}
 
 	start := time.Now()
 	j, rec, err := journal.Open(journal.Config{Dir: cfg.Journal, Edge: 1, Prefix: 1, SegmentSize: segment, RecoverBytes: min(int64(mib)<<18, 256<<20)})
