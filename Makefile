@@ -15,7 +15,7 @@ AWAY     ?= 1h
 BASE     ?=
 TOOLS    := .cache/bin
 
-.PHONY: help deps build test demo ci race lint fuzz e2e chaos soak bench fmt clean
+.PHONY: help deps build test demo ci race lint fuzz e2e chaos soak storm bench fmt clean
 
 help: ## show this menu
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ chaos: ## kill -9 pool and Redis KILLS (100) times while rigs mine, and recomput
 soak: ## split 10 million shares by both paths, then mine without Redis for AWAY (1h)
 	CORDEE_PPLNS_SHARES=10000000 $(GO) test -count=1 -v -timeout 60m -run '^TestPathsAgreeOverManyShares$$' ./payout/verify/
 	CORDEE_REDIS_AWAY=$(AWAY) $(GO) test -count=1 -v -timeout 6h -run '^TestRedisGoesAway$$' ./cmd/cordee/
+
+storm: ## 9300 rigs beside 100 hostile clients of each kind: no reject, memory, and p99 with and without (4 minutes)
+	CORDEE_SLOW=1 $(GO) test -count=1 -v -timeout 15m -run '^TestCrowd$$' ./cmd/cordee/
 
 bench: $(TOOLS)/benchstat ## run every benchmark COUNT (6) times into .cache/bench.txt; BASE=file compares with an earlier one
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee .cache/bench.txt

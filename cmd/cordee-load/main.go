@@ -3,6 +3,9 @@
 //
 //	cordee-load --url 127.0.0.1:3333 --user member.site.rig%d --rigs 100 --hashrate 1M --duration 30s
 //
+// With a mode before the options it does something else: `cordee-load hostile`
+// measures what hostile clients cost honest rigs.
+//
 // The hashing is real: --hashrate is what this machine spends on it (a core
 // does about 5 MH/s), so choose a server whose difficulty fits.
 //
@@ -87,6 +90,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.BoolFlag{Name: "quiet", Usage: "print no live line"},
 			&cli.BoolFlag{Name: "verbose", Usage: "log what happens to the rigs on standard error"},
 		},
+		Commands: []*cli.Command{hostileMode(stdout, stderr)}, // modes; without one it mines
 		Action: func(c *cli.Context) error {
 			p, err := planOf(c)
 			if err != nil {

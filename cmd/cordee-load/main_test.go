@@ -212,3 +212,25 @@ func TestUserNumbers(t *testing.T) {
 		t.Errorf("%+v", p.fleet.Rigs)
 	}
 }
+
+// TestHostileMode: a run against a server that takes everything is well, and says
+// so in one object; one that refuses every share is not.
+func TestHostileMode(t *testing.T) {
+	for verdict, want := range map[string]int{"true": 0, `[23,"Low difficulty share",null]`: 1} {
+		var out, errOut strings.Builder
+		code := run(t.Context(), []string{
+			"cordee-load", "hostile", "--url", serve(t, verdict), "--user", "m.s.r%d",
+			"--rigs", "4", "--rate", "40", "--phase", "300ms", "--hostile", "1", "--json",
+		}, &out, &errOut)
+		var r hostileReport
+		if err := json.Unmarshal([]byte(out.String()), &r); err != nil || code != want || r.OK != (want == 0) || r.With.Sent == 0 || len(r.Hostile) != 7 {
+			t.Errorf("%s: exit %d, %v\n%s%s", verdict, code, err, out.String(), errOut.String())
+		}
+	}
+	for _, args := range [][]string{{}, {"--url", "a:1"}, {"--url", "a:1", "--user", "x", "--rate", "0"}, {"--url", "a:1", "--user", "x", "more"}} {
+		var out, errOut strings.Builder
+		if code := run(t.Context(), append([]string{"cordee-load", "hostile"}, args...), &out, &errOut); code != 2 {
+			t.Errorf("%q: exit %d: %s", args, code, errOut.String())
+		}
+	}
+}

@@ -29,4 +29,5 @@
 //	wire.go     lines in and out                      work.go   notify -> header
 //	miner.go    the search                            stats.go  counters, latency, rejects
 //	event.go    what tests can watch
+//	crowd.go    ten thousand rigs that cost little      hostile.go what a server must survive
 package fleet

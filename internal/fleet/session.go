@@ -277,20 +277,29 @@ func (s *session) settle(p pending, m *message, at time.Time) {
 // setExtranonce takes extranonce1 and the size of extranonce2; they act with
 // the next notify.
 func (s *session) setExtranonce(en1, size json.RawMessage) error {
-	var text string
-	var n int
-	if err := errors.Join(json.Unmarshal(en1, &text), json.Unmarshal(size, &n)); err != nil {
-		return fmt.Errorf("extranonce: %w", err)
-	}
-	raw, err := hex.DecodeString(text)
-	if err != nil || len(raw) > maxExtranonce {
-		return fmt.Errorf("extranonce1 %q is not hex of at most %d bytes", clip(text), maxExtranonce)
-	}
-	if n < 0 || n > maxExtranonce {
-		return fmt.Errorf("extranonce2 size %d is not 0 to %d", n, maxExtranonce)
+	raw, n, err := parseExtranonce(en1, size)
+	if err != nil {
+		return err
 	}
 	s.en1, s.en2size = raw, n
 	return nil
+}
+
+// parseExtranonce reads extranonce1 and the size of extranonce2.
+func parseExtranonce(en1, size json.RawMessage) ([]byte, int, error) {
+	var text string
+	var n int
+	if err := errors.Join(json.Unmarshal(en1, &text), json.Unmarshal(size, &n)); err != nil {
+		return nil, 0, fmt.Errorf("extranonce: %w", err)
+	}
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) > maxExtranonce {
+		return nil, 0, fmt.Errorf("extranonce1 %q is not hex of at most %d bytes", clip(text), maxExtranonce)
+	}
+	if n < 0 || n > maxExtranonce {
+		return nil, 0, fmt.Errorf("extranonce2 size %d is not 0 to %d", n, maxExtranonce)
+	}
+	return raw, n, nil
 }
 
 // setMask takes the version bits the server grants; they act with the next

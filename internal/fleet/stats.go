@@ -173,6 +173,14 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
+// count returns how many durations were added.
+func (h *histogram) count() (n uint64) {
+	for i := range h.bucket {
+		n += h.bucket[i].Load()
+	}
+	return n
+}
+
 func (h *histogram) summary() Latency {
 	var counts [len(h.bucket)]uint64
 	var l Latency
