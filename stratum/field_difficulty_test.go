@@ -181,29 +181,17 @@ var difficultyItems = []item{
 	})},
 	{47, "an agent with a floor is never given less, first or later", func(t *testing.T) {
 		// NiceHash gives an order up for one set_difficulty below its minimum.
-		// Here the listener's floor; a table of agents joins at the same place.
 		const floor = 524288
-		inField(t, func(c *Config) { c.MinDifficulty = floor }, func(f *field) {
-			c, heard := f.sign("NiceHash/1.0.0", "d=0.001")
-			for _, d := range []any{1, "0.001", 1e-9} {
-				heard = append(heard, c.say(suggestion(5, d))...)
-				time.Sleep(11 * time.Second)
-			}
-			c.configure([]string{"minimum-difficulty"}, map[string]any{"minimum-difficulty.value": 1e-9})
-			for range 30 {
-				time.Sleep(time.Minute)
-				heard = append(heard, c.hear()...)
-			}
-			all := pushed(heard, "mining.set_difficulty")
-			if len(all) == 0 {
-				f.Error("no difficulty was heard")
-			}
-			for _, l := range all {
-				if d, err := strconv.ParseFloat(l.text(0), 64); err != nil || d < units(floor) {
-					f.Errorf("%s is below the floor", l)
-				}
-			}
-		})
+		for name, edit := range map[string]func(*Config){
+			"listener": func(c *Config) { c.MinDifficulty = floor },
+			"firmware": func(c *Config) {
+				c.Firmware = NewFirmware([]FirmwareRow{{Text: "NiceHash/", Class: pool.DefaultClass, MinDifficulty: floor}})
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				inField(t, edit, func(f *field) { neverBelow(f, floor) })
+			})
+		}
 	}},
 	{48, "300 TH/s from 4096 is at 4 to 25 shares a minute within 30 s, 50 kH/s within 12 min", func(t *testing.T) {
 		for _, c := range []struct {
@@ -307,4 +295,28 @@ func comesBack(t *testing.T) {
 			f.Errorf("after a day it starts at %s", got)
 		}
 	})
+}
+
+// neverBelow signs NiceHash on, asks for less in every way and is silent for
+// half an hour: no difficulty may be below floor.
+func neverBelow(f *field, floor pool.Difficulty) {
+	c, heard := f.sign("NiceHash/1.0.0", "d=0.001")
+	for _, d := range []any{1, "0.001", 1e-9} {
+		heard = append(heard, c.say(suggestion(5, d))...)
+		time.Sleep(11 * time.Second)
+	}
+	c.configure([]string{"minimum-difficulty"}, map[string]any{"minimum-difficulty.value": 1e-9})
+	for range 30 {
+		time.Sleep(time.Minute)
+		heard = append(heard, c.hear()...)
+	}
+	all := pushed(heard, "mining.set_difficulty")
+	if len(all) == 0 {
+		f.Error("no difficulty was heard")
+	}
+	for _, l := range all {
+		if d, err := strconv.ParseFloat(l.text(0), 64); err != nil || d < units(floor) {
+			f.Errorf("%s is below the floor", l)
+		}
+	}
 }

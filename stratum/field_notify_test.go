@@ -199,22 +199,27 @@ var notifyItems = []item{
 		}
 		c.closed("after an hour", CloseIdle)
 	})},
-	{57, "coinbase of an unknown agent at most 500 bytes, scriptSig at most 100", plainField(func(f *field) {
-		// The default class here. What a table of agents gives others, NerdMiner's
-		// 255 bytes among it, belongs into limits.
-		limits := map[string]int{"": 500, "unknown/9": 500, "NiceHash/1.0.0": 500, "Antminer S19/x": 500}
-		f.srv.Publish(jobSet(fullJob(f, func(t *pool.Template) { t.Height = 1 << 24 }, 3, pool.DefaultClass, 2, 2)))
-		for agent, limit := range limits {
-			_, heard := f.sign(agent, "x")
-			b := coinbaseOf(f, pushed(heard, "mining.notify")[0])
-			if script := int(b[41]); len(b) > limit || len(b) < 450 || script > 100 || script < 2 || b[4] != 1 {
-				f.Errorf("agent %q: coinbase of %d bytes, scriptSig of %d", agent, len(b), script)
+	{57, "coinbase by agent: unknown at most 500 bytes, NerdMiner 255; scriptSig at most 100", func(t *testing.T) {
+		inField(t, func(c *Config) { c.Firmware = testFirmware }, func(f *field) {
+			limits := map[string]int{
+				"": 500, "unknown/9": 500, "NiceHash/1.0.0": 500, "Antminer S19/x": 500,
+				"NerdMinerV2/V1.8.3": 255, "Antminer S21/x": 2250, "bitaxe/BM1366": 6500, "PowerPlay-BM/1": 16_000,
 			}
-		}
-		if _, err := pool.NewJob(testJob(f, 2, 2, 1<<40).Template, pool.Payout{Outputs: []pool.Output{{Sats: 50e8, Script: make([]byte, 600)}}}, pool.DefaultClass, "", 2, 3); err == nil {
-			f.Error("a coinbase above its class became a job")
-		}
-	})},
+			set := classSet(f, 1, 3, 1<<40, pool.Classes...)
+			set.Jobs[0] = fullJob(f, func(t *pool.Template) { t.Height = 1 << 24 }, 3, pool.DefaultClass, 2, 2)
+			f.srv.Publish(set)
+			for agent, limit := range limits {
+				_, heard := f.sign(agent, "x")
+				b := coinbaseOf(f, pushed(heard, "mining.notify")[0])
+				if script := int(b[41]); len(b) > limit || len(b) < limit-50 || script > 100 || script < 2 || b[4] != 1 {
+					f.Errorf("agent %q: coinbase of %d bytes, scriptSig of %d", agent, len(b), script)
+				}
+			}
+			if _, err := pool.NewJob(testJob(f, 2, 2, 1<<40).Template, pool.Payout{Outputs: []pool.Output{{Sats: 50e8, Script: make([]byte, 600)}}}, pool.DefaultClass, "", 2, 3); err == nil {
+				f.Error("a coinbase above its class became a job")
+			}
+		})
+	}},
 	{58, "a notify line of the default class has at most 4000 characters", plainField(func(f *field) {
 		f.srv.Publish(jobSet(fullJob(f, nil, 8191, pool.DefaultClass, 2, 2))) // 13 branches: more than a block holds
 		_, heard := f.sign("unknown", "x")
