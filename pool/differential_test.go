@@ -233,6 +233,9 @@ func TestNaiveValidatorAgrees(t *testing.T) {
 			}
 		}
 	})
+	if testing.Short() {
+		return // too few draws to see every verdict
+	}
 	for _, code := range []int{20, 21, 22, 23} {
 		if codes[code] == 0 {
 			t.Errorf("no submission was refused with %d: %v", code, codes)
