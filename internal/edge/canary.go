@@ -84,19 +84,25 @@ func (c *canary) shape(job *pool.Job) {
 	poke(c.asked)
 }
 
-// next takes the shape of the class whose turn it is, nil for none. more says
-// that another waits behind it.
-func (c *canary) next() (job *pool.Job, more bool) {
+// next takes the shape of the class whose turn it is, nil for none.
+func (c *canary) next() (job *pool.Job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.shapes) == 0 {
-		return nil, false
+		return nil
 	}
 	for c.turn++; c.shapes[c.turn] == nil; c.turn++ { // goes round
 	}
 	job = c.shapes[c.turn]
 	delete(c.shapes, c.turn)
-	return job, len(c.shapes) > 0
+	return job
+}
+
+// waits reports whether a shape is queued.
+func (c *canary) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.shapes) > 0
 }
 
 // offer lends the canary an accepted share when one of its class is due. It
@@ -142,7 +148,7 @@ func (c *canary) run(ctx context.Context) {
 			}
 			again[p.sub.Work.Job.Class.ID] = time.Now().Add(wait)
 		case <-c.asked:
-			job, more := c.next()
+			job := c.next()
 			if job == nil {
 				continue
 			}
@@ -151,7 +157,7 @@ func (c *canary) run(ctx context.Context) {
 				c.prove(shapeOf(job.Class, &job.Payout))
 				better = better || len(job.Payout.Outputs) > 1
 			}
-			if more { // rigs get all that is proven at once, in one set
+			if c.waits() { // rigs get all that is proven at once, in one set
 				poke(c.asked)
 			} else if better {
 				better = false
