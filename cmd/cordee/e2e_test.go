@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +24,10 @@ import (
 // TestMain lets the test binary be `cordee` itself, in PATH: what the tests
 // start is the program, as a process of its own.
 func TestMain(m *testing.M) {
+	// Most of their time these tests wait for blocks, slots and stores, not for a processor.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)+1)); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"cordee": main})
 }
 
