@@ -255,24 +255,28 @@ func (r *ledgerReport) chain(ctx context.Context, cfg *config.Config, files *kee
 	if err != nil {
 		return false, err
 	}
+	r.add(c.Findings)
 	r.Notes = append(r.Notes, c.Notes...)
-	list := c.Findings
-	for _, w := range c.Waiting {
-		if r.Running {
-			list = append(list, keeper.Finding{Invariant: "chain", Where: "ledger", What: w})
-		} else {
-			r.note("%s: the next start enters it", w)
-		}
-	}
-	for _, f := range list {
-		if before == nil || slices.Contains(before.Findings, ledgerFinding(f)) {
-			r.Findings = append(r.Findings, ledgerFinding(f))
-		} else { // the chain has moved since, and the pool follows it
-			r.note("new since the first look: %s", f)
-		}
-	}
+	r.waiting(c.Waiting, before)
 	r.ChainBlocks = c.Blocks
 	return true, nil
+}
+
+// waiting takes the blocks of ours that the chain has and the ledger has not.
+// Beside a running pool, which enters them within seconds, one that the look
+// before did not see yet is news; one that both saw is a finding.
+func (r *ledgerReport) waiting(blocks []string, before *ledgerReport) {
+	for _, b := range blocks {
+		f := ledgerFinding{Invariant: "chain", Where: "ledger", What: b}
+		switch {
+		case !r.Running:
+			r.note("%s: the next start enters it", b)
+		case before == nil || slices.Contains(before.Findings, f):
+			r.Findings = append(r.Findings, f)
+		default:
+			r.note("%s: it came since the first look", b)
+		}
+	}
 }
 
 func (r *ledgerReport) print(w io.Writer) {
