@@ -20,6 +20,7 @@ import (
 	"cordee/internal/config"
 	"cordee/internal/doctor"
 	"cordee/internal/register"
+	"cordee/internal/sandbox"
 	"cordee/internal/web"
 	"cordee/pool"
 )
@@ -337,7 +338,15 @@ func TestComposeNode(t *testing.T) {
 	if program == "" {
 		t.Skip("CORDEE_BITCOIND is not set: it may name a Bitcoin Core to test against")
 	}
-	dir, ports := t.TempDir(), freePorts(t, 3)
+	addresses, err := sandbox.FreeAddresses(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports []string
+	for _, a := range addresses {
+		ports = append(ports, strings.TrimPrefix(a, "127.0.0.1:"))
+	}
+	dir := t.TempDir()
 	elsewhere := strings.NewReplacer("/var/lib/bitcoind", dir, "/run/bitcoind", dir,
 		"rpcport=8332", "rpcport="+ports[0], "28332", ports[1], "//0.0.0.0", "//127.0.0.1", "=0.0.0.0", "=127.0.0.1")
 	args := []string{"-bind=127.0.0.1:" + ports[2], "-dnsseed=0", "-fixedseeds=0", "-dbcache=16", "-par=1"}
@@ -376,22 +385,4 @@ func TestComposeNode(t *testing.T) {
 		t.Fatalf("ZMQ: %v", err)
 	}
 	_ = conn.Close()
-}
-
-func freePorts(t *testing.T, count int) []string {
-	t.Helper()
-	var ports []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all of them at the end, so that no two are alike
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, port)
-	}
-	return ports
 }

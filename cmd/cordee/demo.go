@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,7 +154,7 @@ func (d *theDemo) startPool(ctx context.Context, c *cli.Context) error {
 		rigCount += s.rigs
 	}
 	perBlock := c.Float64("hashrate") * float64(rigCount) * c.Duration("every").Seconds() // hashes
-	ports, err := freePorts(ctx, 2)
+	ports, err := sandbox.FreeAddresses(2)
 	if err != nil {
 		return err
 	}
@@ -321,20 +320,6 @@ func (d *theDemo) stopPool(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(errors.New("the pool did not stop within 15 s"), d.child.Process.Kill())
 	}
-}
-
-// freePorts returns n loopback addresses that were free a moment ago.
-func freePorts(ctx context.Context, n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
 }
 
 // tail returns the last n bytes of a file, or why not.

@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"cordee/internal/sandbox"
 )
 
 // EnvBitcoind names a bitcoind to test against.
@@ -98,14 +101,21 @@ func (b *Bitcoind) Listening(ctx context.Context) bool {
 	}
 }
 
-// freePort returns a port nobody listens on. The gap until it is used is small,
-// and ports are handed out in turn.
+// freePort returns a port nobody listens on, and no outgoing connection of a test
+// beside it is given. Another test may still be quicker than the child.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := sandbox.FreeAddress()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return n
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -40,14 +41,22 @@ func StartRedis(tb testing.TB, args ...string) *Redis {
 		}
 		tb.Skip("no redis-server on PATH: run make deps, or install redis-server")
 	}
-	r, port := newRedis(tb)
-	r.args = append([]string{
-		path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200",
-	}, args...)
-	r.Start()
-	tb.Cleanup(r.Kill)
-	return r
+	for attempt := 0; ; attempt++ {
+		r, port := newRedis(tb)
+		r.args = append([]string{
+			path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
+			"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200",
+		}, args...)
+		err := r.start()
+		if err == nil {
+			tb.Cleanup(r.Kill)
+			return r
+		}
+		// Somebody took the port between our look and the server's.
+		if attempt == 3 || !strings.Contains(err.Error(), "already in use") {
+			tb.Fatal(err)
+		}
+	}
 }
 
 func newRedis(tb testing.TB) (r *Redis, port string) {
@@ -75,12 +84,18 @@ func StartSentinel(tb testing.TB, name string, master *Redis) *Redis {
 // Start starts the process, anew after Kill.
 func (r *Redis) Start() {
 	r.tb.Helper()
+	if err := r.start(); err != nil {
+		r.tb.Fatal(err)
+	}
+}
+
+func (r *Redis) start() error {
 	r.log = &bytes.Buffer{}
 	r.cmd = exec.Command(r.args[0], r.args[1:]...)
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	r.cmd.WaitDelay = time.Second
 	if err := r.cmd.Start(); err != nil {
-		r.tb.Fatal(err)
+		return err
 	}
 	r.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) {
@@ -95,15 +110,15 @@ func (r *Redis) Start() {
 	for {
 		select {
 		case <-r.done:
-			r.tb.Fatalf("redis-server ended at once:\n%s", r.log)
+			return fmt.Errorf("redis-server ended at once:\n%s", r.log)
 		case <-late.C:
 			r.Kill()
-			r.tb.Fatalf("redis-server does not answer:\n%s", r.log)
+			return fmt.Errorf("redis-server does not answer:\n%s", r.log)
 		case <-tick.C:
 		}
 		// PONG, or a demand for a password: it has loaded its data.
 		if answer := r.ask("PING\r\n"); strings.HasPrefix(answer, "+PONG") || strings.HasPrefix(answer, "-NOAUTH") {
-			return
+			return nil
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // configure chooses fresh ports and writes the command line for them.
 func (n *Node) configure() error {
-	ports, err := freeAddresses(3)
+	ports, err := FreeAddresses(3)
 	if err != nil {
 		return err
 	}

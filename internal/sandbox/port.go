@@ -15,10 +15,10 @@ const (
 	portCount = 20000
 )
 
-// freeAddress returns a loopback address that could be listened on a moment
-// ago. Another process may be quicker: callers try again when the child says
-// that it cannot bind.
-func freeAddress() (string, error) {
+// FreeAddress returns a loopback address, host:port, that could be listened on a
+// moment ago. Another process may be quicker: callers try again when the child
+// says that it cannot bind.
+func FreeAddress() (string, error) {
 	var refused error
 	for range 100 {
 		port := firstPort + rand.IntN(portCount)
@@ -33,12 +33,12 @@ func freeAddress() (string, error) {
 	return "", fmt.Errorf("no free port on loopback: %w", refused)
 }
 
-// freeAddresses returns n different addresses.
-func freeAddresses(n int) ([]string, error) {
+// FreeAddresses returns n different ones.
+func FreeAddresses(n int) ([]string, error) {
 	seen := make(map[string]bool, n)
 	list := make([]string, 0, n)
 	for range 10 * n {
-		a, err := freeAddress()
+		a, err := FreeAddress()
 		if err != nil {
 			return nil, err
 		}

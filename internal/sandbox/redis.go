@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -40,25 +41,39 @@ func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
-	address, err := freeAddress()
+	for attempt := 0; ; attempt++ {
+		r, err := launchRedis(ctx, binary, dir, log)
+		if err == nil {
+			context.AfterFunc(ctx, func() { _ = r.Kill(); _ = log.Close() })
+			return r, nil
+		}
+		// Somebody took the port between our look and the server's.
+		if attempt == 3 || !portTaken(err) {
+			_ = log.Close()
+			return nil, fmt.Errorf("start redis: %w", err)
+		}
+	}
+}
+
+// launchRedis spawns a server on a port of its own and waits until it answers.
+func launchRedis(ctx context.Context, binary, dir string, log io.Writer) (*Redis, error) {
+	address, err := FreeAddress()
 	if err != nil {
-		return nil, fmt.Errorf("start redis: %w", err)
+		return nil, err
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("start redis: %w", err)
+		return nil, err
 	}
 	cmd := exec.Command(binary, "--bind", host, "--port", port, "--dir", dir, "--save", "",
 		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 	p, err := spawn(cmd, log)
 	if err != nil {
-		return nil, fmt.Errorf("start redis: %w", err)
+		return nil, err
 	}
 	if err := p.await(ctx, startTimeout, func(ctx context.Context) error { return ping(ctx, address) }); err != nil {
-		_ = p.kill()
-		return nil, fmt.Errorf("start redis: %w", err)
+		return nil, errors.Join(err, p.kill())
 	}
-	context.AfterFunc(ctx, func() { _ = p.kill(); _ = log.Close() })
 	return &Redis{Addr: address, Dir: dir, running: p}, nil
 }
 
