@@ -80,7 +80,7 @@ func (j *Journal) flush() {
 	j.off = off + int64(len(buf)-sha256.Size)
 	if rotate { // all before is durable
 		j.synced, j.safe = headerSize, j.wrote
-		j.durable.Broadcast()
+		j.wakeAll()
 	}
 	if j.off > j.askAt {
 		j.ahead.ask()
@@ -105,6 +105,7 @@ func (j *Journal) sync() {
 	}
 	j.syncing = true
 	seg, off, pos := j.seg, j.off, j.wrote
+	j.syncTo, j.turn = pos, j.turn^1 // who waited for a later one waits for this
 	j.mu.Unlock()
 
 	start := time.Now()
@@ -120,7 +121,7 @@ func (j *Journal) sync() {
 		return
 	}
 	j.synced, j.safe = off, pos
-	j.durable.Broadcast()
+	j.durable[j.turn].Broadcast()
 	j.written.Broadcast() // a rotation may wait for the end of this
 }
 

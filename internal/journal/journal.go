@@ -109,10 +109,10 @@ type Journal struct {
 	files *files
 
 	mu       sync.Mutex
-	work     sync.Cond // the committer: something is pending, or Close
-	room     sync.Cond // Append: pending was taken
-	written  sync.Cond // write(2) returned, or failed
-	durable  sync.Cond // fdatasync returned, or failed
+	work     sync.Cond    // the committer: something is pending, or Close
+	room     sync.Cond    // Append: pending was taken
+	written  sync.Cond    // write(2) returned, or failed
+	durable  [2]sync.Cond // fdatasync returned, or failed: [turn] for whom the running one covers, the other for who comes later
 	closing  bool
 	err      error  // sticky
 	pending  []byte // prefixSize bytes, then records
@@ -128,6 +128,8 @@ type Journal struct {
 	// Below: changed only by who set writing (flush) or under mu.
 	writing bool
 	syncing bool
+	syncTo  uint64 // the running fdatasync makes safe up to here
+	turn    uint8
 	seg     File
 	head    header
 	off     int64 // end of the last frame of seg
@@ -309,7 +311,13 @@ func (t Ticket) Wait() error {
 		if j.err != nil {
 			return j.err
 		}
-		j.durable.Wait()
+		// Not one cond for all: half of those that wait would be woken by an
+		// fdatasync that began before their records were written.
+		k := j.turn
+		if !j.syncing || t.pos > j.syncTo {
+			k ^= 1
+		}
+		j.durable[k].Wait()
 	}
 	return nil
 }
@@ -340,6 +348,12 @@ func (t Ticket) WaitWritten() error {
 	return nil
 }
 
+// wakeAll wakes every Ticket.Wait. Called under mu.
+func (j *Journal) wakeAll() {
+	j.durable[0].Broadcast()
+	j.durable[1].Broadcast()
+}
+
 // poison makes err the answer to everything that is not safe yet. Called under
 // mu.
 func (j *Journal) poison(what string, err error) {
@@ -349,5 +363,5 @@ func (j *Journal) poison(what string, err error) {
 	j.work.Broadcast()
 	j.room.Broadcast()
 	j.written.Broadcast()
-	j.durable.Broadcast()
+	j.wakeAll()
 }

@@ -99,7 +99,8 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 		ahead:   newAhead(cfg.FS, cfg.Dir, cfg.SegmentSize),
 		done:    make(chan struct{}),
 	}
-	j.work.L, j.room.L, j.written.L, j.durable.L = &j.mu, &j.mu, &j.mu, &j.mu
+	j.work.L, j.room.L, j.written.L = &j.mu, &j.mu, &j.mu
+	j.durable[0].L, j.durable[1].L = &j.mu, &j.mu
 	j.stats.Epoch = rec.Epoch
 
 	first := Epoch{
