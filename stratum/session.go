@@ -99,6 +99,7 @@ type desk struct {
 	msg     message // here, since it goes through the law's function values
 	batch   pool.Batch
 	tip     uint64 // generation the batch is judged against
+	now     int64  // ms, when the batch began
 	answers []answer
 	out     []byte
 }

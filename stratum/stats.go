@@ -128,8 +128,9 @@ type meter struct {
 	at   int64   // ms of the last share
 }
 
-func (m *meter) add(credit pool.Difficulty, now int64) {
-	m.work = m.work*math.Exp(-float64(now-m.at)/meterTau) + float64(credit)
+// add counts work that came in now.
+func (m *meter) add(work pool.Difficulty, now int64) {
+	m.work = m.work*math.Exp(-float64(now-m.at)/meterTau) + float64(work)
 	m.at = now
 }
 

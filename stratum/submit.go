@@ -63,7 +63,7 @@ func (s *session) claim(d *desk, params []byte) pool.Reject {
 	if len(d.batch.Subs) == 0 {
 		s.openBatch(d)
 	}
-	is, ok := s.resolve(key, d.tip, &c)
+	is, ok := s.resolve(key, d, &c)
 	if !ok {
 		return refuse(pool.UnknownJob)
 	}
@@ -79,7 +79,7 @@ func (s *session) claim(d *desk, params []byte) pool.Reject {
 // openBatch fixes the tip that the batch is judged against. On a new one the
 // hashes of the old are forgotten: its jobs are stale for ever (ADR 0005).
 func (s *session) openBatch(d *desk) {
-	d.tip = s.srv.tip.Load()
+	d.tip, d.now = s.srv.tip.Load(), s.srv.now()
 	if d.tip != s.seenTip {
 		s.seen.Reset()
 		s.seenTip = d.tip
@@ -88,15 +88,14 @@ func (s *session) openBatch(d *desk) {
 }
 
 // resolve finds an issued job and fills in what c says of it.
-func (s *session) resolve(key, tip uint64, c *pool.Claim) (issue, bool) {
-	now := s.srv.now()
+func (s *session) resolve(key uint64, d *desk, c *pool.Claim) (issue, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	is, later, over := s.issued.find(key, now)
+	is, later, over := s.issued.find(key, d.now)
 	if is == nil {
 		return issue{}, false
 	}
-	c.Issued, c.Later, c.Stale = is.difficulty, later, over || is.tip != tip
+	c.Issued, c.Later, c.Stale = is.difficulty, later, over || is.tip != d.tip
 	return *is, true
 }
 
@@ -174,6 +173,8 @@ func (s *session) account(d *desk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer func() { s.ladder(d, d.answers[len(d.answers)-1].reject, now) }()
+	var accepted, zero uint64
+	var work pool.Difficulty
 	for i := range d.answers {
 		a := &d.answers[i]
 		if a.entry >= 0 {
@@ -184,16 +185,13 @@ func (s *session) account(d *desk) {
 			s.countLocked(a.reject)
 			continue
 		}
-		s.srv.count.shares[pool.Accepted].Add(1)
-		s.accepted++
-		s.lastTime = time.Now()
+		accepted++
 		credit := d.batch.Verdicts[a.entry].Credit
 		if credit == 0 {
-			s.srv.count.zeroCredit.Add(1)
+			zero++
 			continue
 		}
-		s.srv.count.work.Add(uint64(credit))
-		s.meter.add(credit, now)
+		work += credit
 		s.proven = max(s.proven, credit)
 		before := s.vardiff.Current()
 		if next := s.vardiff.Share(credit, now); next != before {
@@ -203,6 +201,15 @@ func (s *session) account(d *desk) {
 			}
 		}
 	}
+	if accepted == 0 {
+		return
+	}
+	s.accepted += accepted
+	s.lastTime = time.Now()
+	s.meter.add(work, now)
+	s.srv.count.shares[pool.Accepted].Add(accepted)
+	s.srv.count.zeroCredit.Add(zero)
+	s.srv.count.work.Add(uint64(work))
 }
 
 // count notes a submit that was refused for the state of the connection.
