@@ -217,13 +217,12 @@ func (s *session) unissue(u staged) {
 // nextVariant returns the variant under which job counter is issued next here:
 // the same job again is new work only under another (decision 7).
 func (s *session) nextVariant(counter uint32) (uint8, bool) {
-	next := 0
-	for i := range s.issued.list {
-		if k := s.issued.list[i].key; uint32(k>>8) == counter {
-			next = max(next, int(uint8(k))+1)
-		}
+	last := s.issued.last()
+	if last == nil || uint32(last.key>>8) != counter {
+		return 0, true // counters only grow: older ones need no look
 	}
-	return uint8(next), next <= 255
+	variant := uint8(last.key)
+	return variant + 1, variant < 255
 }
 
 // writeReason names a write error.
