@@ -237,10 +237,10 @@ func (t *Tail) fill(f File, off, n int64) ([]byte, error) {
 
 // frame hands on the records of fr and goes behind it.
 func (t *Tail) frame(fr *frame, each func(*RecordInfo) error) error {
-	seq := t.seq
+	seq, file := t.seq, segmentName(t.at.Epoch, t.at.Segment)
 	err := walkRecords(fr.payload, func(at int, k Kind, body []byte) error {
 		r := RecordInfo{
-			File: segmentName(t.at.Epoch, t.at.Segment), Offset: fr.off + frameHead + int64(at),
+			File: file, Offset: fr.off + frameHead + int64(at),
 			Edge: t.head.edge, Epoch: t.at.Epoch, Segment: t.at.Segment, Kind: k, Body: body,
 		}
 		if k == KindShare {

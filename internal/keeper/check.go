@@ -124,7 +124,7 @@ func (c *checker) chain(ctx context.Context, last uint32) error {
 
 // shares compares a manifest with the journal.
 func (c *checker) shares(s *payout.Slot, where string) error {
-	d := drawer{edge: c.edge, sums: map[[2]uint32]uint64{}, limit: maxSlotShares + 1}
+	d := drawer{edge: c.edge, sums: map[sumKey]*uint64{}, limit: maxSlotShares + 1}
 	for _, r := range s.Ranges {
 		err := journal.ReadShares(c.journal, r.Epoch, r.First, r.Last, func(body []byte, x *journal.Share) error {
 			return d.add(&journal.RecordInfo{Edge: r.Edge, Epoch: r.Epoch, Kind: journal.KindShare, Seq: x.Seq, Body: body})

@@ -32,6 +32,12 @@ type cut struct {
 	weights *payout.Weights
 }
 
+// sumKey is whose work a sum is, and of which block target.
+type sumKey struct {
+	member   uint16
+	workBits uint32
+}
+
 // drawer is a slot being filled.
 type drawer struct {
 	epoch  uint32 // of the last share taken, in this slot or before it
@@ -39,8 +45,10 @@ type drawer struct {
 	edge   uint16
 	bodies []byte // shareBody each
 	ranges []payout.Range
-	sums   map[[2]uint32]uint64 // by member, work_bits
+	sums   map[sumKey]*uint64
 	limit  int
+
+	share journal.Share // the one at hand
 }
 
 // add takes the next record of the log.
@@ -54,16 +62,23 @@ func (d *drawer) add(r *journal.RecordInfo) error {
 	if r.Edge != d.edge {
 		return fmt.Errorf("epoch %d is edge %d's, this is edge %d: %w", r.Epoch, r.Edge, d.edge, ErrDamaged)
 	}
-	var s journal.Share
-	if err := journal.DecodeShare(r.Kind, r.Body, &s); err != nil {
+	s := &d.share
+	if err := journal.DecodeShare(r.Kind, r.Body, s); err != nil {
 		return err
 	}
-	key := [2]uint32{uint32(s.Member), s.WorkBits}
-	sum, carry := bits.Add64(d.sums[key], uint64(s.Difficulty), 0)
+	key := sumKey{s.Member, s.WorkBits}
+	total := d.sums[key]
+	if total == nil {
+		total = new(uint64)
+	}
+	sum, carry := bits.Add64(*total, uint64(s.Difficulty), 0)
 	if carry != 0 || sum > math.MaxInt64 {
 		return errSlotFull // alone in a slot a share always fits
 	}
-	d.sums[key] = sum
+	if *total == 0 {
+		d.sums[key] = total
+	}
+	*total = sum
 	d.bodies = append(d.bodies, r.Body...)
 	if n := len(d.ranges); n > 0 && d.ranges[n-1].Epoch == r.Epoch {
 		d.ranges[n-1].Last = s.Seq
@@ -87,7 +102,7 @@ func salt(secret [32]byte, slot uint32, member uint16) [32]byte {
 func (d *drawer) manifest(number uint32, prev, secret [32]byte) (*payout.Slot, error) {
 	s := &payout.Slot{Number: number, Prev: prev, Ranges: d.ranges}
 	for key, v := range d.sums {
-		s.Sums = append(s.Sums, payout.Sum{Member: uint16(key[0]), WorkBits: key[1], Difficulty: v})
+		s.Sums = append(s.Sums, payout.Sum{Member: key.member, WorkBits: key.workBits, Difficulty: *v})
 	}
 	payout.SortSums(s.Sums)
 	var leaves []payout.SumLeaf
@@ -125,7 +140,7 @@ func (k *Keeper) CloseSlots() (closed int, err error) {
 	defer k.closing.Unlock()
 	until := k.cfg.Log.Durable()
 	for {
-		d := drawer{epoch: k.epoch, seq: k.seq, edge: k.cfg.Edge, sums: map[[2]uint32]uint64{}, limit: maxSlotShares}
+		d := drawer{epoch: k.epoch, seq: k.seq, edge: k.cfg.Edge, sums: map[sumKey]*uint64{}, limit: maxSlotShares}
 		err := k.tail.Read(until, d.add)
 		full := errors.Is(err, errSlotFull)
 		if err == nil || full {
