@@ -18,7 +18,7 @@ const (
 type Worker struct {
 	Member uint16 // index, immutable, also in the coinbase
 	Name   string // canonical full name, member.site.rig
-	Rig    uint32 // number of the name within this epoch's journal; 0 until the edge gave one
+	Rig    uint32 // number of the name within this epoch's journal; 0 until the edge gives one, with the first share
 }
 
 // Name is a parsed consortium name.

@@ -71,7 +71,7 @@ func (s *session) claim(d *desk, params []byte) pool.Reject {
 	if sub.Version, ok = pool.MergeVersion(is.work.Template.Version, rolled, is.mask); !ok && c.Fault == pool.Accepted {
 		c.Fault = pool.BadVersion
 	}
-	c.Worker = *worker
+	c.Worker = worker
 	d.batch.Add(sub, c)
 	return pool.Accepted
 }

@@ -335,7 +335,7 @@ func mined(w *pool.Work, nonce uint32, change func(*pool.Submission)) (pool.Subm
 }
 
 // easy is a claim that every hash meets.
-var easy = pool.Claim{Issued: 1, Worker: pool.Worker{Member: 9, Name: "alice.barn.one"}}
+var easy = pool.Claim{Issued: 1, Worker: &pool.Worker{Member: 9, Name: "alice.barn.one"}}
 
 // batch returns one of these submissions, all with one claim.
 func batch(memory *pool.Seen, c pool.Claim, subs ...pool.Submission) *pool.Batch {

@@ -63,9 +63,16 @@ func (e *Edge) Submit(b *pool.Batch) {
 // the coinbase that was hashed, never the submitted name (decision 34).
 func (e *Edge) record(b *pool.Batch, i int, when int64) (journal.Share, error) {
 	s, w := &b.Subs[i], b.Subs[i].Work
-	rig, err := e.cfg.Log.RigNumber(w.Member, b.Claims[i].Worker.Name)
-	if err != nil {
-		return journal.Share{}, err
+	who := b.Claims[i].Worker
+	rig := who.Rig
+	if rig == 0 || who.Member != w.Member {
+		var err error
+		if rig, err = e.cfg.Log.RigNumber(w.Member, who.Name); err != nil {
+			return journal.Share{}, err
+		}
+		if who.Member == w.Member {
+			who.Rig = rig
+		}
 	}
 	return journal.Share{
 		When:        when,

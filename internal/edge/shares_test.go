@@ -99,7 +99,7 @@ func TestSubmitRecords(t *testing.T) {
 	w := work(t, template(t, 101, 1, noBlocks, 50e8), 1, 77)
 	memory := new(pool.Seen)
 
-	low := batch(memory, pool.Claim{Issued: 1 << 60, Worker: pool.Worker{Member: 9, Name: "never.seen.rig"}}, submission(w, 1))
+	low := batch(memory, pool.Claim{Issued: 1 << 60, Worker: &pool.Worker{Member: 9, Name: "never.seen.rig"}}, submission(w, 1))
 	k.edge.Submit(low)
 	if low.Verdicts[0].Reject != pool.LowDifficulty {
 		t.Fatalf("%+v", low.Verdicts)
@@ -163,7 +163,7 @@ func TestSubmitUnderAFailingDisk(t *testing.T) {
 	for rig := range uint32(8) {
 		rigs.Go(func() {
 			memory, c := new(pool.Seen), easy
-			c.Worker.Name = fmt.Sprintf("alice.barn.%d", rig)
+			c.Worker = &pool.Worker{Member: 9, Name: fmt.Sprintf("alice.barn.%d", rig)}
 			for n := range uint32(200) {
 				b := batch(memory, c, submission(w, rig<<16|n<<1), submission(w, rig<<16|n<<1|1))
 				k.edge.Submit(b)
@@ -220,7 +220,7 @@ func TestSubmitOneNameWithoutNumber(t *testing.T) {
 	k := newKit(t, dir, nil)
 	w := work(t, template(t, 101, 1, noBlocks, 50e8), 1, 1)
 	long := easy
-	long.Worker.Name = strings.Repeat("x", 1<<16)
+	long.Worker = &pool.Worker{Member: 9, Name: strings.Repeat("x", 1<<16)}
 	b := batch(new(pool.Seen), easy, submission(w, 1))
 	b.Add(submission(w, 2), long)
 	b.Add(submission(w, 3), easy)
