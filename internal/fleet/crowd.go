@@ -281,20 +281,26 @@ func (c *Crowd) Measure(ctx context.Context, rate float64, d time.Duration) (Cro
 func (r *calmRig) work() (*work, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return workOf(r.notify, r.en1, r.en2size, r.difficulty, r.at)
+}
+
+// workOf parses a notify line that came at a moment, for a connection with this
+// extranonce1, size of extranonce2 and difficulty.
+func workOf(notify []byte, en1Text, sizeText json.RawMessage, difficulty float64, at time.Time) (*work, error) {
 	var m message
-	if err := json.Unmarshal(r.notify, &m); err != nil {
+	if err := json.Unmarshal(notify, &m); err != nil {
 		return nil, err
 	}
 	j, err := parseNotify(m.Params)
 	if err != nil {
 		return nil, err
 	}
-	en1, size, err := parseExtranonce(r.en1, r.en2size)
+	en1, size, err := parseExtranonce(en1Text, sizeText)
 	if err != nil {
 		return nil, err
 	}
-	target, err := targetOf(r.difficulty)
-	return &work{job: j, en1: en1, en2size: size, difficulty: r.difficulty, target: target, at: r.at}, err
+	target, err := targetOf(difficulty)
+	return &work{job: j, en1: en1, en2size: size, difficulty: difficulty, target: target, at: at}, err
 }
 
 // mostHashes bounds what a share of a crowd may cost: milliseconds.
