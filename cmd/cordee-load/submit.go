@@ -1,16 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,10 +17,7 @@ import (
 // submitReport is the end of `cordee-load submit`; with --json it is the last
 // line of output.
 type submitReport struct {
-	URL             string             `json:"url"`
-	OK              bool               `json:"ok"`
-	Problem         string             `json:"problem,omitempty"`
-	Connections     int                `json:"connections"`
+	outcome
 	InFlight        int                `json:"inflight"`
 	Mined           int                `json:"mined"` // shares a connection, beforehand
 	SharesPerSecond float64            `json:"shares_per_second"`
@@ -40,50 +32,6 @@ type cost struct {
 	CPUSeconds  float64 `json:"cpu_seconds"`
 	CPUPerShare float64 `json:"cpu_us_per_share"` // microseconds per accepted share
 	RSS         uint64  `json:"rss_bytes"`        // at the end of the window
-}
-
-// linkFlags are those of every mode whose connections do not hash while they run.
-func linkFlags(connections int) []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "url", Usage: "server as `HOST:PORT`; a leading stratum+tcp:// is accepted"},
-		&cli.StringFlag{Name: "user", Usage: "`NAME` to authorize with; %d becomes the connection's number, from 1"},
-		&cli.StringFlag{Name: "password", Value: "x", Usage: "`PASSWORD` of all connections"},
-		&cli.StringFlag{Name: "agent", Value: "cordee-load/1", Usage: "user `AGENT` of all connections"},
-		&cli.IntFlag{Name: "connections", Value: connections, Usage: "`NUMBER` of connections"},
-		&cli.BoolFlag{Name: "configure", Value: true, Usage: "ask for version rolling first, as most firmware does"},
-		&cli.IntFlag{Name: "pid", Usage: "process `ID` of the server, to read what it costs from /proc"},
-		&cli.BoolFlag{Name: "json", Usage: "print one JSON object as the last line instead of the table"},
-	}
-}
-
-// linkPlan checks what linkFlags gave. Its errors say what to write instead.
-func linkPlan(c *cli.Context) (fleet.LinkConfig, error) {
-	var none fleet.LinkConfig
-	if c.Args().Present() {
-		return none, fmt.Errorf("unexpected argument %q: everything is given by options, see cordee-load %s --help", c.Args().First(), c.Command.Name)
-	}
-	addr, secure, err := parseURL(c.String("url"))
-	user, n := c.String("user"), c.Int("connections")
-	switch {
-	case err != nil:
-		return none, err
-	case secure:
-		return none, fmt.Errorf("--url: %s speaks plain TCP only: give a port without TLS", c.Command.Name)
-	case user == "":
-		return none, errors.New("--user is missing: give the name the server knows, as --user member.site.rig%d")
-	case n < 1 || n > maxRigs:
-		return none, fmt.Errorf("--connections %d: give 1 to %d", n, maxRigs)
-	}
-	cfg := fleet.LinkConfig{
-		Addr: addr, Password: c.String("password"), Agent: c.String("agent"), Configure: c.Bool("configure"),
-		User: func(i int) string { return strings.ReplaceAll(user, "%d", strconv.Itoa(i+1)) },
-	}
-	if host, err := netip.ParseAddrPort(addr); err == nil && host.Addr().Is4() && host.Addr().IsLoopback() && runtime.GOOS == "linux" {
-		// As from so many places: one address has too few local ports for a crowd,
-		// and a server may bound what one address has.
-		cfg.From = func(i int) net.IP { return net.IPv4(127, 1, byte(i%16), 1) }
-	}
-	return cfg, process(c.Int("pid")).check()
 }
 
 // submitMode measures what a share costs the server.
@@ -106,30 +54,19 @@ func submitMode(stdout, stderr io.Writer) *cli.Command {
 				return misuse{err}
 			}
 			d := c.Duration("duration")
-			r := submitReport{URL: link.Addr, Connections: c.Int("connections"), InFlight: c.Int("inflight"), Mined: c.Int("mine")}
+			r := submitReport{outcome: outcome{URL: link.Addr, Connections: c.Int("connections")}, InFlight: c.Int("inflight"), Mined: c.Int("mine")}
 			switch {
 			case r.InFlight < 1 || r.InFlight > 4096:
 				return misuse{fmt.Errorf("--inflight %d: give 1 to 4096", r.InFlight)}
-			case d <= 0 || d > time.Hour:
-				return misuse{fmt.Errorf("--duration %v: give a time above 0, as 10s", d)}
+			case between(c, "duration", 10*time.Millisecond, time.Hour) != nil:
+				return misuse{between(c, "duration", 10*time.Millisecond, time.Hour)}
 			case r.Mined < 0 || r.Mined > 1<<24:
 				return misuse{fmt.Errorf("--mine %d: give 1 to %d, or leave it out", r.Mined, 1<<24)}
 			case r.Mined == 0:
 				total := (d + warmUp(d)).Seconds() * min(1.6e6, 150e3*float64(r.InFlight))
 				r.Mined = min(int(1.25*total)/r.Connections+2*r.InFlight, mostMined)
 			}
-			err = r.run(c, link, process(c.Int("pid")), stderr)
-			if r.OK = err == nil; err != nil {
-				r.Problem = err.Error()
-			}
-			if c.Bool("json") {
-				if err := json.NewEncoder(stdout).Encode(r); err != nil {
-					return err
-				}
-			} else {
-				r.table(stdout)
-			}
-			return err
+			return r.end(c, stdout, r.run(c, link, process(c.Int("pid")), stderr), &r, r.table)
 		},
 	}
 }
@@ -200,7 +137,7 @@ func (r *submitReport) run(c *cli.Context, link fleet.LinkConfig, server process
 }
 
 func perShare(used [2]time.Duration, shares uint64) float64 {
-	return float64(used[1]-used[0]) / float64(time.Microsecond) / float64(shares)
+	return micros(used[1]-used[0]) / float64(shares)
 }
 
 func (r *submitReport) table(w io.Writer) {
@@ -229,7 +166,7 @@ func (r *submitReport) table(w io.Writer) {
 	row("answer latency", "p50 %v  p90 %v  p99 %v  max %v", round(l.P50), round(l.P90), round(l.P99), round(l.Max))
 	if r.Server != nil {
 		row("server's processor", "%.2f us a share accepted, %.2f s", r.Server.CPUPerShare, r.Server.CPUSeconds)
-		row("server's memory", "%.1f MiB", float64(r.Server.RSS)/(1<<20))
+		row("server's memory", "%.1f MiB", mib(r.Server.RSS))
 	} else {
 		row("server's processor", "n/a: give --pid")
 	}

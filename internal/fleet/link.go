@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +22,9 @@ type LinkConfig struct {
 	Agent     string
 	Configure bool               // ask for version rolling first, as most firmware does
 	From      func(i int) net.IP // source address of connection i; nil leaves it to the kernel
+
+	// Dial opens connections instead of a net.Dialer, which knows of From.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // link is one such connection. It belongs to one goroutine at a time.
@@ -40,6 +45,7 @@ type link struct {
 	asked        float64 // the hardest that may be asked of work on notify
 	notify       []byte  // the newest line, as it came; nil before the first
 	at           time.Time
+	odd          func(line []byte) // told of what is no message; nil for nobody
 }
 
 const linkBuffer = 4 << 10
@@ -57,12 +63,58 @@ func (c *LinkConfig) join(ctx context.Context, i int) (*link, error) {
 	return l, nil
 }
 
+// joinAll connects n links, a hundred at the same time.
+func joinAll(ctx context.Context, cfg *LinkConfig, n int) ([]*link, error) {
+	links := make([]*link, n)
+	fault := make([]error, n)
+	var failed atomic.Bool
+	each(n, dialsAtOnce, func(i int) {
+		if failed.Load() || ctx.Err() != nil {
+			return
+		}
+		if links[i], fault[i] = cfg.join(ctx, i); fault[i] != nil {
+			failed.Store(true)
+		}
+	})
+	err := errors.Join(fault...)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		for _, l := range links {
+			if l != nil {
+				_ = l.conn.Close() // nothing depends on it
+			}
+		}
+		return nil, err
+	}
+	return links, nil
+}
+
+// each calls f for 0 to n-1, a number of them at the same time.
+func each(n, atOnce int, f func(i int)) {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(n, atOnce) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func (c *LinkConfig) dial(ctx context.Context, i int) (*link, error) {
 	d := net.Dialer{Timeout: dialTimeout}
 	if c.From != nil {
 		d.LocalAddr = &net.TCPAddr{IP: c.From(i)}
 	}
-	conn, err := d.DialContext(ctx, "tcp", c.Addr)
+	dial := c.Dial
+	if dial == nil {
+		dial = d.DialContext
+	}
+	conn, err := dial(ctx, "tcp", c.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +230,9 @@ func (l *link) take(line []byte, at time.Time) error {
 	}
 	var m message
 	if json.Unmarshal(line, &m) != nil {
+		if l.odd != nil {
+			l.odd(line)
+		}
 		return nil
 	}
 	switch m.Method {

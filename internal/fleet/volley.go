@@ -103,48 +103,6 @@ func Muster(ctx context.Context, cfg VolleyConfig) (*Volley, error) {
 	return v, nil
 }
 
-// joinAll connects n links, a hundred at the same time.
-func joinAll(ctx context.Context, cfg *LinkConfig, n int) ([]*link, error) {
-	links := make([]*link, n)
-	fault := make([]error, n)
-	var failed atomic.Bool
-	each(n, dialsAtOnce, func(i int) {
-		if failed.Load() || ctx.Err() != nil {
-			return
-		}
-		if links[i], fault[i] = cfg.join(ctx, i); fault[i] != nil {
-			failed.Store(true)
-		}
-	})
-	err := errors.Join(fault...)
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		for _, l := range links {
-			if l != nil {
-				_ = l.conn.Close() // nothing depends on it
-			}
-		}
-		return nil, err
-	}
-	return links, nil
-}
-
-// each calls f for 0 to n-1, a number of them at the same time.
-func each(n, atOnce int, f func(i int)) {
-	var wg sync.WaitGroup
-	var next atomic.Int64
-	for range min(n, atOnce) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
-	}
-	wg.Wait()
-}
-
 // settling is how long a server may go on with what it says of its own accord
 // after the first work, before shares are mined on it.
 const settling = 250 * time.Millisecond
