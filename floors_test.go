@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/keeper": 5,
 	"internal/web":    5,
 
+	"internal/bare":       4,
 	"internal/bitcoind":   4,
 	"internal/journal":    4,
 	"internal/redisstore": 4,

@@ -48,6 +48,7 @@ type Config struct {
 // Config's.
 type Door struct {
 	StartDifficulty, MinDifficulty pool.Difficulty
+	MaxDifficulty                  pool.Difficulty // a power of two, at least both others; 0 is no bound
 	SharesPerMinute                float64
 
 	// TLS, where it is set, is spoken by every rig. It should have
@@ -81,6 +82,7 @@ type Limits struct {
 	DrainGrace  time.Duration // what rigs get to leave by themselves; 1 s
 	DrainSpread time.Duration // over which rigs are asked to, at most, and at most 1 ms a rig; 3 s
 	Greeting    time.Duration // from accept to the end of PROXY header and TLS handshake; 10 s
+	Share       time.Duration // between two shares, on average; 2 ms, below 1 ms is no bound
 	Request     time.Duration // between two lines that are no submits, on average; 8 ms, below 1 ms is no bound
 	FirstLine   int           // bytes of a line before authorize; 4 KiB
 	Line        int           // bytes of a line after it; 8 KiB, and never more
@@ -136,6 +138,7 @@ func (c Config) withDefaults() (Config, error) {
 	setZero(&l.DrainGrace, time.Second)
 	setZero(&l.DrainSpread, 3*time.Second)
 	setZero(&l.Greeting, 10*time.Second)
+	setZero(&l.Share, validationMillis*time.Millisecond)
 	setZero(&l.Request, requestMillis*time.Millisecond)
 	setZero(&l.FirstLine, 4<<10)
 	setZero(&l.Line, maxLine)

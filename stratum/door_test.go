@@ -21,6 +21,7 @@ func TestDoors(t *testing.T) {
 			{Door{StartDifficulty: 1 << 20, MinDifficulty: 1 << 10}, 1 << 10, 1 << 20},
 			{Door{StartDifficulty: 1 << 7, MinDifficulty: 1 << 6}, 1 << 6, 1 << 7},
 			{Door{StartDifficulty: 1, MinDifficulty: 1 << 6}, 1 << 6, 1 << 6},
+			{Door{StartDifficulty: 1 << 7, MaxDifficulty: 1 << 9}, 0, 1 << 7},
 		} {
 			tw := newTwin(1 << 20)
 			s := srv.enter(tw, c.door)
@@ -31,6 +32,9 @@ func TestDoors(t *testing.T) {
 			}
 			if low := s.clamp(1, 1<<40); c.floor != 0 && low != c.floor {
 				t.Errorf("door %d: the floor is %d, want %d", i, low, c.floor)
+			}
+			if high := s.clamp(1<<39, 1<<40); c.door.MaxDifficulty != 0 && high != c.door.MaxDifficulty || c.door.MaxDifficulty == 0 && high != 1<<39 {
+				t.Errorf("door %d: at most %d, want %d", i, high, c.door.MaxDifficulty)
 			}
 		}
 		if err := srv.Drain(t.Context()); err != nil {

@@ -250,6 +250,24 @@ func TestFloodIsReadSlowly(t *testing.T) {
 	}) // and a drain does not wait for the rest
 }
 
+// Where the operator lifts the bound, a flood of good shares is worked through at
+// once.
+func TestFloodWithoutBound(t *testing.T) {
+	inField(t, func(c *Config) { c.Pool, c.Limits.Share = &anyName{}, 1 }, func(f *field) {
+		f.srv.Publish(jobSet(testJob(f, 1, 2, 16)))
+		c := f.rig()
+		const flood = 3 * validationBurst
+		start := time.Now()
+		line := submission(4, "x", keyID(c.job().key), pool.Submission{Extranonce2Size: 8}) + "\n"
+		c.tw.send(strings.Repeat(line, flood))
+		synctest.Wait()
+		out, _ := c.tw.recv()
+		if n := strings.Count(out, `{"id":4,"result":true,"error":null}`); n != flood || time.Since(start) != 0 || f.srv.Stats().Throttled != 0 {
+			f.Errorf("%d of %d shares answered after %v, %d pauses", n, flood, time.Since(start), f.srv.Stats().Throttled)
+		}
+	})
+}
+
 // So is whoever asks and asks, and whoever sends refused shares in a row, however
 // they are cut into reads. A rig beside them does not wait for an answer.
 func TestNothingIsReadFasterThanItsPace(t *testing.T) {

@@ -54,9 +54,9 @@ func (p *pace) ahead(now, burst int64) int64 {
 
 // pause ends a read at now and returns how long to read nothing, in ms. Whoever
 // sends more than is worked through for it fills its own socket: no share is
-// lost, none is refused, and nobody else waits.
-func (m *manners) pause(now int64) int64 {
-	left := max(m.shares.ahead(now, validationBurst*validationMillis), m.others.ahead(now, requestBurst*requestMillis), 0)
+// lost, none is refused, and nobody else waits. share is the time of one of them.
+func (m *manners) pause(now int64, share time.Duration) int64 {
+	left := max(m.shares.ahead(now, validationBurst*share.Milliseconds()), m.others.ahead(now, requestBurst*requestMillis), 0)
 	return min(left, longestPause)
 }
 
@@ -112,7 +112,7 @@ func (s *session) ladder(d *desk, last pool.Reject, now int64) {
 // breathe waits where the connection sent more than is worked through for it. It
 // holds no buffer and no lock.
 func (s *session) breathe() {
-	left := s.manners.pause(s.srv.now())
+	left := s.manners.pause(s.srv.now(), s.srv.cfg.Limits.Share)
 	if left == 0 {
 		return
 	}

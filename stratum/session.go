@@ -231,7 +231,7 @@ func (s *session) line(d *desk, line []byte) {
 	k := methodOf(m)
 	s.srv.count.messages[k].Add(1)
 	if k == mSubmit {
-		s.manners.shares.cost += validationMillis
+		s.manners.shares.cost += s.srv.cfg.Limits.Share.Milliseconds()
 	} else {
 		s.manners.others.cost += s.srv.cfg.Limits.Request.Milliseconds()
 		s.rule(d) // answers keep the order of the requests
@@ -289,13 +289,16 @@ func (s *session) start() {
 }
 
 // clamp returns the power of two to send for d: at least the floor, at most
-// what the network asks, which wins.
+// what the door has and the network asks, which win.
 func (s *session) clamp(d, network pool.Difficulty) pool.Difficulty {
 	low := max(s.door.MinDifficulty, s.floor, s.agentFloor())
 	if p := low.PowerOfTwo(); p < low {
 		low = p << 1
 	}
 	high := min(network, pool.Difficulty(s.srv.scale)<<31) // NerdQAxe reads 32 bits
+	if s.door.MaxDifficulty > 0 {
+		high = min(high, s.door.MaxDifficulty)
+	}
 	return min(max(d.PowerOfTwo(), low), high)
 }
 

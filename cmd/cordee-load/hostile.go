@@ -7,10 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"runtime"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -91,12 +87,12 @@ func hostilePlan(c *cli.Context) (fleet.CrowdConfig, *fleet.Hostile, error) {
 	case c.Duration("phase") <= 0:
 		return none, nil, fmt.Errorf("--phase %v: give a time above 0, as 30s", c.Duration("phase"))
 	default:
-		name := func(i int) string { return strings.ReplaceAll(user, "%d", strconv.Itoa(i+1)) }
-		crowd := fleet.CrowdConfig{Addr: addr, Rigs: rigs, Seed: 1, User: name}
-		hostile := &fleet.Hostile{Addr: addr, PerKind: clients, Pause: time.Second, User: func(i int) string { return name(rigs + i) }}
-		if host, err := netip.ParseAddrPort(addr); err == nil && host.Addr().Is4() && host.Addr().IsLoopback() && runtime.GOOS == "linux" {
-			// As from so many places: what bounds one address is in force.
-			crowd.From = func(i int) net.IP { return net.IPv4(127, 1, byte(i%16), 1) }
+		link := fleet.LinkConfig{
+			Addr: addr, Password: "x", Agent: "cordee-crowd/1", User: func(i int) string { return numbered(user, i) }, From: places(addr),
+		}
+		crowd := fleet.CrowdConfig{LinkConfig: link, Rigs: rigs, Seed: 1}
+		hostile := &fleet.Hostile{Addr: addr, PerKind: clients, Pause: time.Second, User: func(i int) string { return numbered(user, rigs+i) }}
+		if link.From != nil { // what bounds one address is in force for the hostile
 			hostile.From = func(kind int) net.IP { return net.IPv4(127, 66, byte(kind), 1) }
 		}
 		return crowd, hostile, nil

@@ -90,7 +90,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.BoolFlag{Name: "quiet", Usage: "print no live line"},
 			&cli.BoolFlag{Name: "verbose", Usage: "log what happens to the rigs on standard error"},
 		},
-		Commands: []*cli.Command{hostileMode(stdout, stderr)}, // modes; without one it mines
+		Commands: []*cli.Command{
+			submitMode(stdout, stderr), notifyMode(stdout, stderr), idleMode(stdout, stderr), stormMode(stdout, stderr),
+			hostileMode(stdout, stderr), floorMode(stderr),
+		}, // modes; without one it mines
 		Action: func(c *cli.Context) error {
 			p, err := planOf(c)
 			if err != nil {

@@ -33,7 +33,7 @@ func listen(ctx context.Context, cfg *config.Config, log zerolog.Logger) (d door
 	}()
 	for _, l := range cfg.Listeners {
 		door := stratum.Door{
-			StartDifficulty: l.Start, MinDifficulty: l.Min, SharesPerMinute: float64(l.SharesPerMinute),
+			StartDifficulty: l.Start, MinDifficulty: l.Min, MaxDifficulty: l.Max, SharesPerMinute: float64(l.SharesPerMinute),
 			ProxyFrom: l.ProxyFrom,
 		}
 		if l.TLSCert != "" {

@@ -49,9 +49,12 @@ func TestCrowd(t *testing.T) {
 	empty := p.memory()
 	began := time.Now()
 	rigs, err := fleet.Gather(t.Context(), fleet.CrowdConfig{
-		Addr: p.stratum, Rigs: size.rigs, Seed: 1,
-		User: func(i int) string { return fmt.Sprintf("%s.rig-%d", name(i), i) },
-		From: func(i int) net.IP { return net.IPv4(127, 1, byte(i%16), 1) },
+		LinkConfig: fleet.LinkConfig{
+			Addr: p.stratum, Password: "x", Agent: "cordee-crowd/1",
+			User: func(i int) string { return fmt.Sprintf("%s.rig-%d", name(i), i) },
+			From: func(i int) net.IP { return net.IPv4(127, 1, byte(i%16), 1) },
+		},
+		Rigs: size.rigs, Seed: 1,
 		Note: func(rig int, what, detail string) {
 			mu.Lock()
 			defer mu.Unlock()

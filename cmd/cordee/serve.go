@@ -215,6 +215,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		Payer: p.keeper, Books: p.keeper,
 		Stratum: stratum.Config{
 			Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Firmware: table, Caps: capsOf(cfg, room), Log: log,
+			Limits: stratum.Limits{Share: max(cfg.Limits.ShareGap, 1)}, // 0 would be the default
 		},
 		Listeners: p.doors.rigs, Tag: cfg.Tag, Logger: log, Quiet: quiet,
 	})

@@ -185,6 +185,13 @@ func (b *builder) difficulty(at string, r rawListener, l *Listener) {
 		l.Min = 1 << bits.Len64(uint64(l.Min))
 	}
 	l.Start = max(l.Start.PowerOfTwo(), l.Min)
+	if r.MaxDifficulty == nil {
+		return
+	}
+	l.Max = b.units(at+".max_difficulty", *r.MaxDifficulty).PowerOfTwo()
+	if l.Max < l.Start && !b.Failed(at+".max_difficulty") {
+		b.Errorf(at+".max_difficulty", "%v is, as a power of two, below the difficulty that rigs begin with, %v", *r.MaxDifficulty, l.Start.Float(n.Scale))
+	}
 }
 
 // units converts a difficulty as rigs know it.

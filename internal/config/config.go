@@ -62,23 +62,25 @@ type Node struct {
 // Listener is one port for rigs.
 type Listener struct {
 	Address string // host:port to listen on
-	// Start is the difficulty of a rig nobody knows yet and Min the lowest one
-	// issued, in units of the network's scale. Both are powers of two: Min is
-	// rounded up and Start down, but never below Min.
-	Start, Min      pool.Difficulty
+	// Start is the difficulty of a rig nobody knows yet, Min the lowest one
+	// issued and Max the highest, 0 for no bound, in units of the network's
+	// scale. All are powers of two: Min is rounded up, Start down, but never
+	// below Min, and Max down, but never below Start.
+	Start, Min, Max pool.Difficulty
 	SharesPerMinute int // vardiff's aim, 4 to 20
 
 	TLSCert, TLSKey string         // PEM files; "" and "" is a port without TLS
 	ProxyFrom       []netip.Prefix // who must send a header of the PROXY protocol
 }
 
-// Limits bound the connections from one place; the process's limit of open
-// files bounds all of them.
+// Limits bound the connections from one place, and the shares of each; the
+// process's limit of open files bounds all of them.
 type Limits struct {
 	PerIP          int // of one IPv4 address or IPv6 /64
 	PerNetwork     int // of one /24 or /56; at least PerIP
 	StrangersPerIP int // of one address, before their first work; at most PerIP
 	Trusted        []netip.Prefix
+	ShareGap       time.Duration // between two shares of a connection, on average; 0 is no bound
 }
 
 // Journal is where and how accepted shares are made durable (decision 12).

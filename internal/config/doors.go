@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"time"
 
 	"cordee/internal/certfile"
 	"cordee/internal/tomlfile"
@@ -12,6 +13,7 @@ const (
 	defaultPerIP      = 4096
 	defaultPerNetwork = 8192
 	defaultStrangers  = 512
+	defaultShareGap   = 2 * time.Millisecond // as stratum has it
 	maxPerIP          = 1 << 20
 )
 
@@ -67,6 +69,10 @@ func (b *builder) limits() {
 	l.PerNetwork = int(b.within("limits.per_network", r.PerNetwork, 1, maxPerIP))
 	l.StrangersPerIP = int(b.within("limits.strangers_per_ip", r.StrangersPerIP, 1, maxPerIP))
 	l.Trusted = b.networks("limits.trusted", r.Trusted, "leave it out and write higher numbers instead")
+
+	if l.ShareGap = time.Duration(r.ShareGap); l.ShareGap > time.Second || l.ShareGap%time.Millisecond != 0 {
+		b.Errorf("limits.share_gap", "%v is not within 0s and 1s in whole milliseconds: write \"2ms\", or \"0s\" for no bound", l.ShareGap)
+	}
 
 	// What is not in the file follows what is.
 	switch {

@@ -85,6 +85,7 @@ func TestExampleExamples(t *testing.T) {
 		strings.NewReplacer("# tls_cert", "tls_cert", "# tls_key", "tls_key"),
 		strings.NewReplacer("# proxy_from", "proxy_from"),
 		strings.NewReplacer("# trusted", "trusted"),
+		strings.NewReplacer("# max_difficulty", "max_difficulty"),
 		strings.NewReplacer("# fees", "fees", "#   {", "{", "# ]", "]"),
 		strings.NewReplacer("# ack = \"durable\"", "ack = \"written\"", "# ack_written", "ack_written"),
 	} {

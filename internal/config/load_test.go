@@ -53,7 +53,7 @@ func TestLoadDefaults(t *testing.T) {
 		Edge:      config.Edge{ID: 9, Prefix: 255},
 		Nodes:     []config.Node{{Name: "127.0.0.1:18443", URL: "http://127.0.0.1:18443", Cookie: filepath.Join(dir, "c/.cookie")}},
 		Listeners: []config.Listener{{Address: ":3333", Start: 1, Min: 1, SharesPerMinute: 10}},
-		Limits:    config.Limits{PerIP: 4096, PerNetwork: 8192, StrangersPerIP: 512},
+		Limits:    config.Limits{PerIP: 4096, PerNetwork: 8192, StrangersPerIP: 512, ShareGap: 2 * time.Millisecond},
 		Journal:   config.Journal{Dir: filepath.Join(dir, "data/journal"), SegmentSize: 64 << 20},
 		Web:       config.Web{Address: "127.0.0.1:8080"},
 		Payout: config.Payout{
@@ -95,9 +95,11 @@ shares_per_minute = 4
 [[listener]]
 address = "10.0.0.2:3333"
 min_difficulty = 5000
+max_difficulty = 10000
 proxy_from = ["10.0.0.0/24", "2001:db8::7/128"]
 [limits]
 per_ip = 2000
+share_gap = "0s"
 per_network = 2500
 strangers_per_ip = 100
 trusted = ["203.0.113.7/32"]
@@ -140,7 +142,7 @@ fees = [
 		Listeners: []config.Listener{
 			{Address: "10.0.0.1:3333", Start: 512 * 1024, Min: 128 * 1024, SharesPerMinute: 4},
 			{
-				Address: "10.0.0.2:3333", Start: 8192 * 1024, Min: 8192 * 1024, SharesPerMinute: 10,
+				Address: "10.0.0.2:3333", Start: 8192 * 1024, Min: 8192 * 1024, Max: 8192 * 1024, SharesPerMinute: 10,
 				ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("2001:db8::7/128")},
 			},
 		},

@@ -48,6 +48,7 @@ type rawListener struct {
 	Address         string   `toml:"address"`
 	StartDifficulty *float64 `toml:"start_difficulty"`
 	MinDifficulty   *float64 `toml:"min_difficulty"`
+	MaxDifficulty   *float64 `toml:"max_difficulty"`
 	SharesPerMinute *int64   `toml:"shares_per_minute"`
 	TLSCert         string   `toml:"tls_cert"`
 	TLSKey          string   `toml:"tls_key"`
@@ -55,10 +56,11 @@ type rawListener struct {
 }
 
 type rawLimits struct {
-	PerIP          int64    `toml:"per_ip"`
-	PerNetwork     int64    `toml:"per_network"`
-	StrangersPerIP int64    `toml:"strangers_per_ip"`
-	Trusted        []string `toml:"trusted"`
+	PerIP          int64             `toml:"per_ip"`
+	PerNetwork     int64             `toml:"per_network"`
+	StrangersPerIP int64             `toml:"strangers_per_ip"`
+	Trusted        []string          `toml:"trusted"`
+	ShareGap       tomlfile.Duration `toml:"share_gap"`
 }
 
 type rawJournal struct {
@@ -120,7 +122,7 @@ func defaults() rawConfig {
 		Members: "members.toml",
 		SlotKey: "slot.key",
 		Store:   "memory",
-		Limits:  rawLimits{PerIP: defaultPerIP, PerNetwork: defaultPerNetwork, StrangersPerIP: defaultStrangers},
+		Limits:  rawLimits{PerIP: defaultPerIP, PerNetwork: defaultPerNetwork, StrangersPerIP: defaultStrangers, ShareGap: tomlfile.Duration(defaultShareGap)},
 		Journal: rawJournal{SegmentSize: defaultSegment, Ack: "durable"},
 		Redis:   rawRedis{Name: defaultRedisName, Timeout: tomlfile.Duration(defaultRedisTimeout)},
 		Web:     rawWeb{Address: defaultWeb},

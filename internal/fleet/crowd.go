@@ -1,14 +1,11 @@
 package fleet
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,10 +15,8 @@ import (
 // do not hash in the background: each share is made when it is due, so the
 // server must ask for few hashes a share.
 type CrowdConfig struct {
-	Addr string                             // host:port
+	LinkConfig
 	Rigs int                                // connections
-	User func(i int) string                 // name of rig i
-	From func(i int) net.IP                 // source address of rig i; nil leaves it to the kernel
 	Seed uint64                             // of the order in which rigs submit
 	Note func(rig int, what, detail string) // told of rejects and ends, from several goroutines; nil for nobody
 }
@@ -29,10 +24,12 @@ type CrowdConfig struct {
 // Crowd is a crowd that is connected.
 type Crowd struct {
 	cfg    CrowdConfig
-	rigs   []*calmRig
 	reader sync.WaitGroup
 	open   atomic.Int64
 	sample atomic.Pointer[sample]
+
+	mu   sync.Mutex // guards the elements of rigs, which churn replaces
+	rigs []*calmRig
 }
 
 // CrowdSample is what a crowd measured over a while.
@@ -41,34 +38,28 @@ type CrowdSample struct {
 	Accepted   uint64        `json:"accepted"`
 	Rejected   uint64        `json:"rejected"`
 	Unanswered uint64        `json:"unanswered"`
-	Ended      uint64        `json:"ended"` // connections, by the server
+	Ended      uint64        `json:"ended"`    // connections, by the server
+	Rejoined   uint64        `json:"rejoined"` // connections, by churn
 	Rejects    []RejectCount `json:"rejects"`
 	Latency    Latency       `json:"latency"` // of submit answers
 }
 
 type sample struct {
-	sent, accepted, rejected, ended atomic.Uint64
-	latency                         histogram
-	rejects                         rejectTable
+	sent, accepted, rejected, ended, rejoined atomic.Uint64
+	latency                                   histogram
+	rejects                                   rejectTable
 }
 
-// calmRig is one connection. What is under mu is shared by its reader and the
-// goroutine that submits.
+// calmRig is one connection. What is under mu, and all of link that changes, is
+// shared by its reader and the goroutine that submits.
 type calmRig struct {
 	crowd *Crowd
-	index int
-	user  string
-	conn  net.Conn
+	*link
 
-	mu         sync.Mutex
-	en1        json.RawMessage
-	en2size    json.RawMessage
-	difficulty float64
-	notify     []byte // the newest, as it came
-	at         time.Time
-	ended      bool
-	id         uint64
-	due        map[uint64]time.Time // submits without an answer, by id
+	mu    sync.Mutex
+	ended bool
+	id    uint64
+	due   map[uint64]time.Time // submits without an answer, by id
 }
 
 // dialsAtOnce is how many rigs of a crowd connect at the same time.
@@ -78,152 +69,60 @@ const dialsAtOnce = 100
 func Gather(ctx context.Context, cfg CrowdConfig) (*Crowd, error) {
 	c := &Crowd{cfg: cfg}
 	c.sample.Store(new(sample))
-	room := make(chan struct{}, dialsAtOnce)
-	var dialing sync.WaitGroup
-	var mu sync.Mutex
-	var first error
-	for i := range cfg.Rigs {
-		room <- struct{}{}
-		dialing.Go(func() {
-			defer func() { <-room }()
-			r, err := c.join(ctx, i)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				first = errors.Join(first, err)
-				return
-			}
-			c.rigs = append(c.rigs, r)
-		})
-		mu.Lock()
-		failed := first != nil
-		mu.Unlock()
-		if failed || ctx.Err() != nil {
-			break
-		}
+	links, err := joinAll(ctx, &c.cfg.LinkConfig, cfg.Rigs)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: gather: %w", err)
 	}
-	dialing.Wait()
-	if first == nil {
-		first = ctx.Err()
+	for _, l := range links {
+		c.rigs = append(c.rigs, c.welcome(l))
 	}
-	if first == nil && int(c.open.Load()) < cfg.Rigs {
-		first = fmt.Errorf("%d of %d rigs did not stay", cfg.Rigs-int(c.open.Load()), cfg.Rigs)
-	}
-	if first != nil {
+	if gone := cfg.Rigs - int(c.open.Load()); gone > 0 {
 		c.Close()
-		return nil, fmt.Errorf("fleet: gather: %w", first)
+		return nil, fmt.Errorf("fleet: gather: %d of %d rigs did not stay", gone, cfg.Rigs)
 	}
 	order := rand.New(rand.NewPCG(cfg.Seed, 1))
 	order.Shuffle(len(c.rigs), func(i, j int) { c.rigs[i], c.rigs[j] = c.rigs[j], c.rigs[i] })
 	return c, nil
 }
 
-// join connects rig i and waits for its first work.
-func (c *Crowd) join(ctx context.Context, i int) (*calmRig, error) {
-	d := net.Dialer{Timeout: dialTimeout}
-	if c.cfg.From != nil {
-		d.LocalAddr = &net.TCPAddr{IP: c.cfg.From(i)}
-	}
-	conn, err := d.DialContext(ctx, "tcp", c.cfg.Addr)
-	if err != nil {
-		return nil, err
-	}
-	r := &calmRig{crowd: c, index: i, user: c.cfg.User(i), conn: conn, difficulty: 1, due: map[uint64]time.Time{}}
-	line, err := appendCall(nil, 1, "mining.subscribe", "cordee-crowd/1")
-	if err == nil {
-		line, err = appendCall(line, 2, "mining.authorize", r.user, "x")
-	}
-	if err == nil {
-		r.id = 2
-		_, err = conn.Write(line)
-	}
-	if err != nil {
-		_ = conn.Close() // nothing depends on it
-		return nil, err
-	}
-	working := make(chan struct{})
+// welcome has a connection with work listened to.
+func (c *Crowd) welcome(l *link) *calmRig {
+	r := &calmRig{crowd: c, link: l, id: firstID, due: map[uint64]time.Time{}}
+	l.odd = func(line []byte) { c.note(r, "odd line", clip(string(line))) }
 	c.open.Add(1)
-	c.reader.Go(func() { r.read(working) })
-	t := time.NewTimer(handshakeTimeout)
-	defer t.Stop()
-	select {
-	case <-working:
-		return r, nil
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-t.C:
-		err = fmt.Errorf("%s has no work after %v", r.user, handshakeTimeout)
-	}
-	_ = conn.Close()
-	return nil, err
+	c.reader.Go(func() {
+		for {
+			if err := l.read(r.hear); err != nil {
+				r.leave(err)
+				return
+			}
+		}
+	})
+	return r
 }
 
-// read takes lines until the connection ends. It parses little: of all the
-// notifies only those that are submitted on are looked into.
-func (r *calmRig) read(working chan struct{}) {
-	var once sync.Once
-	tell := func() { once.Do(func() { close(working) }) }
-	defer tell()
-	lines := bufio.NewReaderSize(r.conn, 2048)
-	for {
-		line, err := lines.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) { // of a longer notify than usual
-			head := bytes.Clone(line)
-			line, err = lines.ReadBytes('\n')
-			line = append(head, line...)
-		}
-		if err != nil {
-			r.leave(err)
-			return
-		}
-		at := time.Now()
-		if bytes.Contains(line, []byte(`"mining.notify",`)) && bytes.Contains(line, []byte(`"id":null`)) {
-			r.mu.Lock()
-			r.notify, r.at = append(r.notify[:0], line...), at
-			r.mu.Unlock()
-			tell()
-			continue
-		}
-		var m message
-		if err := json.Unmarshal(line, &m); err != nil {
-			r.crowd.note(r, "odd line", clip(string(line)))
-			continue
-		}
-		r.take(&m, at)
-	}
-}
-
-// take acts on a line that is no notify.
-func (r *calmRig) take(m *message, at time.Time) {
+// hear acts on a line.
+func (r *calmRig) hear(line []byte, at time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, _ := m.callID()
+	id, ok := quickID(line)
 	sent, due := r.due[id]
-	switch {
-	case m.Method == "mining.set_difficulty" && len(m.Params) > 0:
-		_ = json.Unmarshal(m.Params[0], &r.difficulty) // stays as it is
-	case m.Method != "":
-	case id == 1:
-		var result []json.RawMessage
-		if json.Unmarshal(m.Result, &result) == nil && len(result) > 2 {
-			r.en1, r.en2size = result[1], result[2]
-		}
-	case due:
-		delete(r.due, id)
-		s := r.crowd.sample.Load()
-		s.latency.add(at.Sub(sent))
-		if m.isTrue() {
-			s.accepted.Add(1)
-			return
-		}
-		code, text := m.reason()
-		s.rejected.Add(1)
-		s.rejects.add(code, text)
-		r.crowd.note(r, "reject", fmt.Sprintf("%d %s", code, text))
-	case id == 2 && !m.isTrue():
-		_, text := m.reason()
-		r.crowd.note(r, "refused", text)
+	var m message
+	if !ok || !due || isNotify(line) || json.Unmarshal(line, &m) != nil || m.Method != "" {
+		return r.take(line, at)
 	}
+	delete(r.due, id)
+	s := r.crowd.sample.Load()
+	s.latency.add(at.Sub(sent))
+	if m.isTrue() {
+		s.accepted.Add(1)
+		return nil
+	}
+	code, text := m.reason()
+	s.rejected.Add(1)
+	s.rejects.add(code, text)
+	r.crowd.note(r, "reject", fmt.Sprintf("%d %s", code, text))
+	return nil
 }
 
 func (c *Crowd) note(r *calmRig, what, detail string) {
@@ -260,7 +159,7 @@ func (c *Crowd) Measure(ctx context.Context, rate float64, d time.Duration) (Cro
 			break
 		}
 		sleep(ctx, time.Until(start.Add(due)))
-		if err := c.rigs[n%len(c.rigs)].submit(m, s); err != nil {
+		if err := c.rig(n).submit(m, s); err != nil {
 			return CrowdSample{}, err
 		}
 	}
@@ -271,30 +170,92 @@ func (c *Crowd) Measure(ctx context.Context, rate float64, d time.Duration) (Cro
 	}
 	out := CrowdSample{
 		Sent: s.sent.Load(), Accepted: s.accepted.Load(), Rejected: s.rejected.Load(), Ended: s.ended.Load(),
-		Rejects: s.rejects.rows(), Latency: s.latency.summary(),
+		Rejoined: s.rejoined.Load(), Rejects: s.rejects.rows(), Latency: s.latency.summary(),
 	}
 	out.Unanswered = out.Sent - out.Accepted - out.Rejected
 	return out, ctx.Err()
 }
 
-// work is what the rig would hash now.
-func (r *calmRig) work() (*work, error) {
+// rig returns the n-th of the crowd, over and over.
+func (c *Crowd) rig(n int) *calmRig {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rigs[n%len(c.rigs)]
+}
+
+// Churn is Measure while perSecond rigs a second end their connection and come
+// back under their name.
+func (c *Crowd) Churn(ctx context.Context, rate, perSecond float64, d time.Duration) (CrowdSample, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	fault := make(chan error, 1)
+	stop := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				fault <- nil
+				return
+			case <-tick.C:
+			}
+			if err := c.rejoin(ctx, n); err != nil {
+				fault <- err
+				cancel()
+				return
+			}
+		}
+	}()
+	out, err := c.Measure(ctx, rate, d)
+	close(stop)
+	if again := <-fault; again != nil {
+		err = fmt.Errorf("fleet: a rig did not come back: %w", again)
+	}
+	cancel()
+	return out, err
+}
+
+// rejoin replaces the n-th rig by itself, unless an answer is due to it.
+func (c *Crowd) rejoin(ctx context.Context, n int) error {
+	r := c.rig(n)
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	busy := len(r.due) > 0 || r.ended
+	if !busy {
+		r.ended = true
+	}
+	r.mu.Unlock()
+	if busy {
+		return nil
+	}
+	_ = r.conn.Close() // nothing depends on it
+	l, err := c.cfg.join(ctx, r.index)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rigs[n%len(c.rigs)] = c.welcome(l)
+	c.sample.Load().rejoined.Add(1)
+	return nil
+}
+
+// workOf parses a notify line that came at a moment, for a connection with this
+// extranonce1, size of extranonce2 and difficulty.
+func workOf(notify []byte, en1Text, sizeText json.RawMessage, difficulty float64, at time.Time) (*work, error) {
 	var m message
-	if err := json.Unmarshal(r.notify, &m); err != nil {
+	if err := json.Unmarshal(notify, &m); err != nil {
 		return nil, err
 	}
 	j, err := parseNotify(m.Params)
 	if err != nil {
 		return nil, err
 	}
-	en1, size, err := parseExtranonce(r.en1, r.en2size)
+	en1, size, err := parseExtranonce(en1Text, sizeText)
 	if err != nil {
 		return nil, err
 	}
-	target, err := targetOf(r.difficulty)
-	return &work{job: j, en1: en1, en2size: size, difficulty: r.difficulty, target: target, at: r.at}, err
+	target, err := targetOf(difficulty)
+	return &work{job: j, en1: en1, en2size: size, difficulty: difficulty, target: target, at: at}, err
 }
 
 // mostHashes bounds what a share of a crowd may cost: milliseconds.
@@ -303,7 +264,9 @@ const mostHashes = 1 << 16
 // submit makes a share with m and sends it. A connection that ended is passed
 // over: it was counted when it did.
 func (r *calmRig) submit(m *miner, s *sample) error {
+	r.mu.Lock()
 	w, err := r.work()
+	r.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("fleet: %s: %w", r.user, err)
 	}
@@ -330,7 +293,10 @@ func (r *calmRig) submit(m *miner, s *sample) error {
 
 // Close ends all connections.
 func (c *Crowd) Close() {
-	for _, r := range c.rigs {
+	c.mu.Lock()
+	rigs := slices.Clone(c.rigs)
+	c.mu.Unlock()
+	for _, r := range rigs {
 		r.mu.Lock()
 		r.ended = true
 		r.mu.Unlock()

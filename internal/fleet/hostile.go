@@ -160,9 +160,8 @@ func (h *hostileConn) duplicate() {
 	if !ok || json.Unmarshal(sub.Result, &result) != nil || len(result) < 3 {
 		return
 	}
-	r := calmRig{user: h.user, en1: result[1], en2size: result[2], difficulty: difficulty}
-	r.notify, _ = json.Marshal(notify) // was JSON
-	w, err := r.work()
+	line, _ := json.Marshal(notify) // was JSON
+	w, err := workOf(line, result[1], result[2], difficulty, time.Now())
 	if err != nil {
 		return
 	}
@@ -172,9 +171,9 @@ func (h *hostileConn) duplicate() {
 	if s == nil {
 		return
 	}
-	line := fmt.Sprintf(`{"id":4,"method":"mining.submit","params":[%q,%q,%q,"%08x","%08x"]}`+"\n", h.user, w.job.id, s.en2, s.ntime, s.nonce)
+	good := fmt.Sprintf(`{"id":4,"method":"mining.submit","params":[%q,%q,%q,"%08x","%08x"]}`+"\n", h.user, w.job.id, s.en2, s.ntime, s.nonce)
 	go h.drain()
-	flood := []byte(strings.Repeat(line, 100))
+	flood := []byte(strings.Repeat(good, 100))
 	for h.send(flood) {
 	}
 }

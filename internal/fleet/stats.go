@@ -173,6 +173,16 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
+// merge adds what o holds.
+func (h *histogram) merge(o *histogram) {
+	for i := range h.bucket {
+		if n := o.bucket[i].Load(); n > 0 {
+			h.bucket[i].Add(n)
+		}
+	}
+	h.max.Store(max(h.max.Load(), o.max.Load()))
+}
+
 // count returns how many durations were added.
 func (h *histogram) count() (n uint64) {
 	for i := range h.bucket {
