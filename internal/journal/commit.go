@@ -104,12 +104,12 @@ func (j *Journal) sync() {
 		return
 	}
 	j.syncing = true
-	seg, off, pos := j.seg, j.off, j.wrote
+	seg, off, pos, safe := j.seg, j.off, j.wrote, j.safe
 	j.syncTo, j.turn = pos, j.turn^1 // who waited for a later one waits for this
 	j.mu.Unlock()
 
 	start := time.Now()
-	err := seg.Datasync()
+	err := datasync(seg, pos-safe >= manyShares)
 	took := time.Since(start)
 
 	j.mu.Lock()
@@ -123,6 +123,18 @@ func (j *Journal) sync() {
 	j.synced, j.safe = off, pos
 	j.durable[j.turn].Broadcast()
 	j.written.Broadcast() // a rotation may wait for the end of this
+}
+
+// manyShares is from how many records on a commit is worth the way beside.
+const manyShares = 16
+
+// datasync makes a file durable, and gives up no thread for it where many wait and
+// the file knows how.
+func datasync(f File, many bool) error {
+	if b, ok := f.(interface{ DatasyncBeside() error }); ok && many {
+		return b.DatasyncBeside()
+	}
+	return f.Datasync()
 }
 
 // rotate finishes the segment and opens the next. The caller owns writing and
