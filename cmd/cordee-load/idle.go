@@ -21,7 +21,7 @@ type idleReport struct {
 	Fresh  float64            `json:"fresh_kib_each"`   // a connection, that did nothing yet
 	CPU    float64            `json:"idle_cpu_percent"` // of one processor, meanwhile
 	Churn  *fleet.CrowdSample `json:"churn,omitempty"`
-	After  float64            `json:"after_kib_each,omitempty"` // after load and churn
+	After  float64            `json:"after_kib_each"` // after load and churn, 0 without
 }
 
 // idleMode measures the memory of connections.

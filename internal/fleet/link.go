@@ -152,19 +152,24 @@ func (l *link) handshake(ctx context.Context) error {
 }
 
 func (l *link) why(ctx context.Context, err error) error {
-	var late net.Error
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.As(err, &late) && late.Timeout():
+	case late(err):
 		return fmt.Errorf("no answer in %v", handshakeTimeout)
 	}
 	return err
 }
 
+// late reports that a deadline has passed.
+func late(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // ask sends a call and reads until it is answered.
 func (l *link) ask(id uint64, method string, params ...any) error {
-	line, err := appendCall(nil, id, method, params...)
+	line, err := callLine(id, method, params...)
 	if err != nil {
 		return err
 	}
