@@ -46,12 +46,12 @@ func floorMode(stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stderr, "a server that validates nothing listens on %s, process %d\n", l.Addr(), os.Getpid())
 			ctx, cancel := context.WithCancel(c.Context)
 			defer cancel()
 			signals := make(chan os.Signal, 1)
 			signal.Notify(signals, syscall.SIGUSR1)
 			defer signal.Stop(signals)
+			fmt.Fprintf(stderr, "a server that validates nothing listens on %s, process %d\n", l.Addr(), os.Getpid())
 			go func() {
 				for {
 					select {

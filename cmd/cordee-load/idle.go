@@ -21,7 +21,8 @@ type idleReport struct {
 	Fresh  float64            `json:"fresh_kib_each"`   // a connection, that did nothing yet
 	CPU    float64            `json:"idle_cpu_percent"` // of one processor, meanwhile
 	Churn  *fleet.CrowdSample `json:"churn,omitempty"`
-	After  float64            `json:"after_kib_each,omitempty"` // after load and churn
+	Load   float64            `json:"load_cpu_percent"` // of one processor, under load and churn; 0 without
+	After  float64            `json:"after_kib_each"`   // after load and churn; 0 without
 }
 
 // idleMode measures the memory of connections.
@@ -99,9 +100,14 @@ func (r *idleReport) run(c *cli.Context, link fleet.LinkConfig, rate, rejoin flo
 		return nil
 	}
 	fmt.Fprintf(stderr, "%.0f shares and %.1f reconnects a second for %v ...\n", rate, rejoin, churn)
-	s, err := crowd.Churn(c.Context, rate, rejoin, churn)
-	r.Churn = &s
+	used, err = server.cpu()
 	if err != nil {
+		return err
+	}
+	s, err := crowd.Churn(c.Context, rate, rejoin, churn)
+	end, cpuErr := server.cpu()
+	r.Churn, r.Load = &s, 100*float64(end-used)/float64(churn)
+	if err = errors.Join(err, cpuErr); err != nil {
 		return err
 	}
 	if r.After, err = r.each(c.Context, server, hold); err != nil {
@@ -136,6 +142,7 @@ func (r *idleReport) table(w io.Writer) {
 	fmt.Fprintf(t, "processor while idle\t%.2f %% of one\n", r.CPU)
 	if s := r.Churn; s != nil {
 		fmt.Fprintf(t, "then\t%d shares accepted, %d rejected, %d not answered; %d reconnects, %d ended\n", s.Accepted, s.Rejected, s.Unanswered, s.Rejoined, s.Ended)
+		fmt.Fprintf(t, "processor meanwhile\t%.2f %% of one\n", r.Load)
 		fmt.Fprintf(t, "a connection after it\t%.1f KiB\n", r.After)
 	}
 	_ = t.Flush() // the writer below reports its own errors

@@ -3,14 +3,16 @@
 //
 //	cordee-load --url 127.0.0.1:3333 --user member.site.rig%d --rigs 100 --hashrate 1M --duration 30s
 //
-// With a mode before the options it does something else: `cordee-load hostile`
-// measures what hostile clients cost honest rigs.
+// With a mode before the options it measures what a server costs: submit, notify,
+// idle and storm (with --pid also in processor time and memory, from /proc), and
+// hostile what hostile clients cost honest rigs. floor is a server that validates
+// nothing, to compare with.
 //
-// The hashing is real: --hashrate is what this machine spends on it (a core
+// The hashing is real: without a mode, --hashrate is what this machine spends on it (a core
 // does about 5 MH/s), so choose a server whose difficulty fits.
 //
 // Exit codes: 0 shares were accepted and every rig got in; 1 nothing was
-// accepted, or a rig never got in; 2 misuse.
+// accepted, a rig never got in, or a mode found what it says; 2 misuse.
 package main
 
 import (
@@ -61,6 +63,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
+	// Without one of the modes it mines.
+	modes := []*cli.Command{
+		submitMode(stdout, stderr), notifyMode(stdout, stderr), idleMode(stdout, stderr), stormMode(stdout, stderr),
+		hostileMode(stdout, stderr), floorMode(stderr),
+	}
+	for _, m := range modes {
+		m.HideHelpCommand = true
+		m.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return misuse{fmt.Errorf("%w: see cordee-load %s --help", err, m.Name)}
+		}
+	}
 	return &cli.App{
 		Name:            "cordee-load",
 		Usage:           "drive and measure any Stratum V1 server with rigs that really hash",
@@ -90,10 +103,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.BoolFlag{Name: "quiet", Usage: "print no live line"},
 			&cli.BoolFlag{Name: "verbose", Usage: "log what happens to the rigs on standard error"},
 		},
-		Commands: []*cli.Command{
-			submitMode(stdout, stderr), notifyMode(stdout, stderr), idleMode(stdout, stderr), stormMode(stdout, stderr),
-			hostileMode(stdout, stderr), floorMode(stderr),
-		}, // modes; without one it mines
+		Commands: modes,
 		Action: func(c *cli.Context) error {
 			p, err := planOf(c)
 			if err != nil {

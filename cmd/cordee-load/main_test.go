@@ -2,17 +2,23 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/urfave/cli/v2"
+
+	"cordee/internal/bare"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +37,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("REJECTS", rejects)
 			e.Setenv("REFUSES", refuses)
 			e.Setenv("CLOSED", closedPort(t))
+			e.Setenv("FLOOR", floor(t))
+			e.Setenv("PID", strconv.Itoa(os.Getpid())) // where FLOOR is
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shape": shape, "exits": exits},
@@ -104,6 +112,29 @@ func serve(t *testing.T, verdict string) string {
 			go talk(conn, verdict)
 		}
 	}()
+	return l.Addr().String()
+}
+
+// floor starts a bare server with a new job every 600 ms and returns its address.
+func floor(t *testing.T) string {
+	t.Helper()
+	s, err := bare.New(bare.Config{Difficulty: leastDifficulty, NotifyEvery: 600 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	return l.Addr().String()
 }
 
@@ -210,6 +241,54 @@ func TestUserNumbers(t *testing.T) {
 	if len(p.fleet.Rigs) != 4 || p.fleet.Rigs[0].User != "m.s.r1" || p.fleet.Rigs[3].User != "m.s.r4" ||
 		p.fleet.Rigs[2].Hashrate != 5e5 || !p.fleet.Rigs[1].VersionRolling {
 		t.Errorf("%+v", p.fleet.Rigs)
+	}
+}
+
+// TestFloorMode: the server tells where it listens, sends a new job on SIGUSR1,
+// and ends with its context.
+func TestFloorMode(t *testing.T) {
+	out, told := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"cordee-load", "floor", "--listen", "127.0.0.1:0"}, io.Discard, told)
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	_, addr, found := strings.Cut(line, " listens on ")
+	addr, _, _ = strings.Cut(addr, ",")
+	if err != nil || !found {
+		t.Fatalf("%q, %v", line, err)
+	}
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintln(conn, `{"id":1,"method":"mining.authorize","params":["a","x"]}`)
+	rig := bufio.NewScanner(conn)
+	for n := 0; n < 4 && rig.Scan(); n++ {
+		if n == 2 { // has its first job
+			if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n == 3 && !strings.Contains(rig.Text(), `"mining.notify","params":["00000002"`) {
+			t.Error(rig.Text())
+		}
+	}
+	cancel()
+	if got := <-code; got != 0 || rig.Err() != nil {
+		t.Errorf("exit %d, %v", got, rig.Err())
+	}
+	// What it cannot listen on is told.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var said strings.Builder
+	if got := run(t.Context(), []string{"cordee-load", "floor", "--listen", l.Addr().String()}, io.Discard, &said); got != 1 || !strings.Contains(said.String(), "address already in use") {
+		t.Errorf("exit %d: %s", got, said.String())
 	}
 }
 

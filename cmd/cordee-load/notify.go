@@ -19,19 +19,20 @@ import (
 type notifyReport struct {
 	outcome
 	Events []newJob `json:"events"`
-	// Medians over the events.
+	// Over the events: medians, and of processor time the mean, for the kernel
+	// counts it in steps of 10 ms.
 	First  time.Duration `json:"median_first_ns"`
 	Last   time.Duration `json:"median_last_ns"`
-	CPU    float64       `json:"median_cpu_ms"`
-	PerJob float64       `json:"median_cpu_ms_per_job"`
+	Spread time.Duration `json:"median_spread_ns"` // from the first connection to the last
+	CPU    float64       `json:"mean_cpu_ms"`
+	PerJob float64       `json:"mean_cpu_ms_per_job"`
 }
 
 // newJob is one event, and what it cost the server.
 type newJob struct {
 	fleet.WatchEvent
-	Jobs   float64 `json:"jobs"`           // to each connection
-	CPU    float64 `json:"cpu_ms"`         // of the server, 0 without --pid
-	PerJob float64 `json:"cpu_ms_per_job"` // over Jobs
+	Jobs float64 `json:"jobs"`   // to each connection
+	CPU  float64 `json:"cpu_ms"` // of the server, 0 without --pid
 }
 
 // notifyMode measures how a new job spreads.
@@ -93,15 +94,19 @@ func (r *notifyReport) run(c *cli.Context, link fleet.LinkConfig, stderr io.Writ
 		if err = errors.Join(err, fault, cpuErr); err != nil {
 			return err
 		}
-		job := newJob{WatchEvent: e, Jobs: float64(e.Notifies) / float64(e.Reached), CPU: micros(end-used) / 1000}
-		job.PerJob = job.CPU / job.Jobs
-		r.Events = append(r.Events, job)
+		r.Events = append(r.Events, newJob{WatchEvent: e, Jobs: float64(e.Notifies) / float64(e.Reached), CPU: micros(end-used) / 1000})
 		fmt.Fprintf(stderr, "event %d of %d\n", len(r.Events), c.Int("events"))
 	}
 	r.First = median(r.Events, func(e newJob) time.Duration { return e.First })
 	r.Last = median(r.Events, func(e newJob) time.Duration { return e.Last })
-	r.CPU = median(r.Events, func(e newJob) float64 { return e.CPU })
-	r.PerJob = median(r.Events, func(e newJob) float64 { return e.PerJob })
+	r.Spread = median(r.Events, func(e newJob) time.Duration { return e.Last - e.First })
+	jobs := 0.0
+	for _, e := range r.Events {
+		r.CPU += e.CPU
+		jobs += e.Jobs
+	}
+	r.PerJob = r.CPU / jobs
+	r.CPU /= float64(len(r.Events))
 	for i, e := range r.Events {
 		if e.Reached < r.Connections {
 			return fmt.Errorf("event %d reached %d of %d connections", i+1, e.Reached, r.Connections)
@@ -125,10 +130,10 @@ func median[T any, V time.Duration | float64](list []T, of func(T) V) V {
 
 func (r *notifyReport) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "event\treached\tjobs each\tfirst\tlast\tall done\tcpu ms\tcpu ms a job\t")
+	fmt.Fprintln(t, "event\treached\tjobs each\tfirst\tlast\tbetween\tall done\tcpu ms\tcpu ms a job\t")
 	for i, e := range r.Events {
-		fmt.Fprintf(t, "%d\t%d\t%.2f\t%v\t%v\t%v\t%.0f\t%.0f\t\n", i+1, e.Reached, e.Jobs, round(e.First), round(e.Last), round(e.Settled), e.CPU, e.PerJob)
+		fmt.Fprintf(t, "%d\t%d\t%.2f\t%v\t%v\t%v\t%v\t%.0f\t%.0f\t\n", i+1, e.Reached, e.Jobs, round(e.First), round(e.Last), round(e.Last-e.First), round(e.Settled), e.CPU, e.CPU/e.Jobs)
 	}
-	fmt.Fprintf(t, "median\t\t\t%v\t%v\t\t%.0f\t%.0f\t\n", round(r.First), round(r.Last), r.CPU, r.PerJob)
+	fmt.Fprintf(t, "all\t\t\t%v\t%v\t%v\t\t%.1f\t%.1f\t\n", round(r.First), round(r.Last), round(r.Spread), r.CPU, r.PerJob)
 	_ = t.Flush() // the writer below reports its own errors
 }

@@ -45,7 +45,8 @@ func submitMode(stdout, stderr io.Writer) *cli.Command {
 			"difficulty remembers it by name: give other names the next time.",
 		Flags: append(linkFlags(200),
 			&cli.IntFlag{Name: "inflight", Value: 16, Usage: "`NUMBER` of shares without an answer, of each connection, at every moment"},
-			&cli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "how long to measure (`TIME`), after a fifth of it, at most 1 s, to warm up"},
+			&cli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "how long to measure (`TIME`)"},
+			&cli.DurationFlag{Name: "warm", Value: time.Second, Usage: "`TIME` to send before that; it is a fifth of --duration where that is less"},
 			&cli.IntFlag{Name: "mine", Usage: "`NUMBER` of shares to mine for each connection; by default enough for 150 000 times --inflight a second of all, at most 1.6 million"},
 		),
 		Action: func(c *cli.Context) error {
@@ -60,10 +61,12 @@ func submitMode(stdout, stderr io.Writer) *cli.Command {
 				return misuse{fmt.Errorf("--inflight %d: give 1 to 4096", r.InFlight)}
 			case between(c, "duration", 10*time.Millisecond, time.Hour) != nil:
 				return misuse{between(c, "duration", 10*time.Millisecond, time.Hour)}
+			case between(c, "warm", 0, time.Minute) != nil:
+				return misuse{between(c, "warm", 0, time.Minute)}
 			case r.Mined < 0 || r.Mined > 1<<24:
 				return misuse{fmt.Errorf("--mine %d: give 1 to %d, or leave it out", r.Mined, 1<<24)}
 			case r.Mined == 0:
-				total := (d + warmUp(d)).Seconds() * min(1.6e6, 150e3*float64(r.InFlight))
+				total := (d + warmUp(c)).Seconds() * min(1.6e6, 150e3*float64(r.InFlight))
 				r.Mined = min(int(1.25*total)/r.Connections+2*r.InFlight, mostMined)
 			}
 			return r.end(c, stdout, r.run(c, link, process(c.Int("pid")), stderr), &r, r.table)
@@ -78,7 +81,7 @@ const mostMined = 60_000
 // mostHashes is what mining beforehand may cost: about a minute of two cores.
 const mostHashes = 5e8
 
-func warmUp(d time.Duration) time.Duration { return min(d/5, time.Second) }
+func warmUp(c *cli.Context) time.Duration { return min(c.Duration("warm"), c.Duration("duration")/5) }
 
 func (r *submitReport) run(c *cli.Context, link fleet.LinkConfig, server process, stderr io.Writer) error {
 	fmt.Fprintf(stderr, "%d connections, %d shares are mined for each ...\n", r.Connections, r.Mined)
@@ -105,7 +108,7 @@ func (r *submitReport) run(c *cli.Context, link fleet.LinkConfig, server process
 			fault = errors.Join(fault, err1, err2)
 		}
 	}
-	s, err := v.Fire(c.Context, warmUp(d), d, look(0), look(1))
+	s, err := v.Fire(c.Context, warmUp(c), d, look(0), look(1))
 	r.Sample = s
 	if s.Seconds > 0 {
 		r.SharesPerSecond = float64(s.Accepted) / s.Seconds

@@ -42,7 +42,8 @@ type Server struct {
 type conn struct {
 	net.Conn
 	en1     uint32
-	working bool // was sent a job; under Server.mu
+	first   uint32 // job that goes with the answer at hand, 0 for none
+	working bool   // has a job and is told of others; under Server.mu
 }
 
 // New checks cfg and makes the first job.
@@ -151,7 +152,25 @@ func (s *Server) talk(c *conn) {
 				return
 			}
 		}
+		if c.first != 0 {
+			if err := s.enlist(c); err != nil {
+				return
+			}
+		}
 	}
+}
+
+// enlist has c told of new jobs, of one that came meanwhile at once.
+func (s *Server) enlist(c *conn) error {
+	s.mu.Lock()
+	line, missed := s.job, s.jobs != c.first
+	c.working, c.first = true, 0
+	s.mu.Unlock()
+	if !missed {
+		return nil
+	}
+	_, err := c.Write(line)
+	return err
 }
 
 var (
@@ -182,7 +201,7 @@ func (s *Server) answer(out []byte, c *conn, line []byte) []byte {
 		out = append(out, `,"result":true,"error":null}`+"\n"...)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		c.working = true
+		c.first = s.jobs
 		return append(out, s.first...)
 	}
 	return append(out, `,"result":true,"error":null}`+"\n"...)

@@ -281,7 +281,7 @@ func (r *calmRig) submit(m *miner, s *sample) error {
 		return nil
 	}
 	r.id++
-	line, err := appendCall(nil, r.id, "mining.submit", r.user, w.job.id, found.en2, fmt.Sprintf("%08x", found.ntime), fmt.Sprintf("%08x", found.nonce))
+	line, err := callLine(r.id, "mining.submit", r.user, w.job.id, found.en2, fmt.Sprintf("%08x", found.ntime), fmt.Sprintf("%08x", found.nonce))
 	if err != nil {
 		return err
 	}

@@ -30,4 +30,10 @@
 //	miner.go    the search                            stats.go  counters, latency, rejects
 //	event.go    what tests can watch
 //	crowd.go    ten thousand rigs that cost little      hostile.go what a server must survive
+//
+// To measure what a server costs, connections that do not hash while they run:
+//
+//	link.go     handshake, lines           quarry.go  shares mined before they are sent
+//	volley.go   so many on their way       gun.go     one of its connections
+//	watch.go    how a job spreads, and a storm of handshakes
 package fleet

@@ -45,6 +45,7 @@ type link struct {
 	asked        float64 // the hardest that may be asked of work on notify
 	notify       []byte  // the newest line, as it came; nil before the first
 	at           time.Time
+	parsed       *work             // of notify; nil until somebody asks
 	odd          func(line []byte) // told of what is no message; nil for nobody
 }
 
@@ -152,19 +153,24 @@ func (l *link) handshake(ctx context.Context) error {
 }
 
 func (l *link) why(ctx context.Context, err error) error {
-	var late net.Error
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.As(err, &late) && late.Timeout():
+	case late(err):
 		return fmt.Errorf("no answer in %v", handshakeTimeout)
 	}
 	return err
 }
 
+// late reports that a deadline has passed.
+func late(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // ask sends a call and reads until it is answered.
 func (l *link) ask(id uint64, method string, params ...any) error {
-	line, err := appendCall(nil, id, method, params...)
+	line, err := callLine(id, method, params...)
 	if err != nil {
 		return err
 	}
@@ -225,7 +231,7 @@ func isNotify(line []byte) bool {
 func (l *link) take(line []byte, at time.Time) error {
 	if isNotify(line) {
 		l.notify, l.at = append(l.notify[:0], line...), at
-		l.asked = l.difficulty
+		l.asked, l.parsed = l.difficulty, nil
 		return nil
 	}
 	var m message
@@ -242,7 +248,7 @@ func (l *link) take(line []byte, at time.Time) error {
 		var d float64
 		if len(m.Params) > 0 && json.Unmarshal(m.Params[0], &d) == nil && d > 0 {
 			l.difficulty = d
-			l.asked = max(l.asked, d) // some servers mean the work at hand
+			l.asked, l.parsed = max(l.asked, d), nil // some servers mean the work at hand
 		}
 	case "mining.set_extranonce":
 		if len(m.Params) > 1 {
@@ -292,4 +298,13 @@ func (l *link) reply(m *message, result string) error {
 }
 
 // work is what the connection would hash now.
-func (l *link) work() (*work, error) { return workOf(l.notify, l.en1, l.en2size, l.asked, l.at) }
+func (l *link) work() (*work, error) {
+	if l.parsed != nil {
+		return l.parsed, nil
+	}
+	w, err := workOf(l.notify, l.en1, l.en2size, l.asked, l.at)
+	if err == nil {
+		l.parsed = w
+	}
+	return w, err
+}

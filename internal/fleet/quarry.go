@@ -83,7 +83,7 @@ type pen struct {
 func newPen(q *quarry, user string) (pen, error) {
 	// The library writes the line once, so that names are quoted as they must be.
 	const mark = "0e2e2e2e0e2e2e2e"
-	line, err := appendCall(nil, 0, "mining.submit", user, q.work.job.id, mark, fmt.Sprintf("%08x", q.work.job.ntime), "")
+	line, err := callLine(0, "mining.submit", user, q.work.job.id, mark, fmt.Sprintf("%08x", q.work.job.ntime), "")
 	if err != nil {
 		return pen{}, err
 	}

@@ -184,7 +184,7 @@ func (s *session) linger() error {
 // call writes one request and returns its id.
 func (s *session) call(method string, params ...any) (uint64, error) {
 	s.nextID++
-	line, err := appendCall(nil, s.nextID, method, params...)
+	line, err := callLine(s.nextID, method, params...)
 	if err != nil {
 		return 0, err
 	}

@@ -102,8 +102,8 @@ func (w *Watch) left() {
 // new work and no more comes, or after limit. before is called when all is quiet:
 // often where an event is waited for, and the last time counts.
 func (w *Watch) Next(ctx context.Context, trigger func() error, limit time.Duration, before func()) (WatchEvent, error) {
-	if !w.settle(ctx) {
-		return WatchEvent{}, ctx.Err()
+	if err := w.settle(ctx, limit); err != nil {
+		return WatchEvent{}, err
 	}
 	before()
 	w.mu.Lock()
@@ -127,7 +127,7 @@ func (w *Watch) Next(ctx context.Context, trigger func() error, limit time.Durat
 		w.mu.Unlock()
 		over := !time.Now().Before(end)
 		switch {
-		case e.Reached > 0 && time.Since(latest) >= quietAfter && (e.Reached >= open || over):
+		case e.Reached > 0 && (over || e.Reached >= open && time.Since(latest) >= quietAfter):
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.now.Ended = 0
@@ -150,18 +150,21 @@ func (w *Watch) Next(ctx context.Context, trigger func() error, limit time.Durat
 }
 
 // settle waits until no job came for a while.
-func (w *Watch) settle(ctx context.Context) bool {
-	for {
+func (w *Watch) settle(ctx context.Context, limit time.Duration) error {
+	end := time.Now().Add(limit)
+	for ctx.Err() == nil {
 		w.mu.Lock()
 		left := quietAfter - time.Since(w.latest)
 		w.mu.Unlock()
 		if left <= 0 {
-			return ctx.Err() == nil
+			break
 		}
-		if !sleep(ctx, left) {
-			return false
+		if time.Now().After(end) {
+			return fmt.Errorf("fleet: watch: jobs come without a pause of %v: none can be told from the next", quietAfter)
 		}
+		sleep(ctx, left)
 	}
+	return ctx.Err()
 }
 
 // Close ends all connections.

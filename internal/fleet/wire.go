@@ -157,8 +157,8 @@ func clip(s string) string {
 	}, s)
 }
 
-// appendCall appends one request line.
-func appendCall(b []byte, id uint64, method string, params ...any) ([]byte, error) {
+// callLine returns one request line.
+func callLine(id uint64, method string, params ...any) ([]byte, error) {
 	if params == nil {
 		params = []any{}
 	}
@@ -168,7 +168,7 @@ func appendCall(b []byte, id uint64, method string, params ...any) ([]byte, erro
 		Params []any  `json:"params"`
 	}{id, method, params})
 	if err != nil {
-		return b, fmt.Errorf("%s: %w", method, err)
+		return nil, fmt.Errorf("%s: %w", method, err)
 	}
-	return append(append(b, line...), '\n'), nil
+	return append(line, '\n'), nil
 }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -8,8 +9,12 @@ import (
 )
 
 // month makes kt's window 30 days of minutes with 200 members.
-func month(tb testing.TB) *kit {
-	kt := newKit(tb, 200, nil)
+func month(tb testing.TB) *kit { return window(tb, 200, 30*24*60) }
+
+// window makes kt's window so many slots with so many members.
+func window(tb testing.TB, members int, slots uint32) *kit {
+	tb.Helper()
+	kt := newKit(tb, members, nil)
 	rules := testRules
 	rules.XMilli = 1 << 40
 	kt.k.cfg.Rules = rules
@@ -17,8 +22,7 @@ func month(tb testing.TB) *kit {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sums := make([]payout.Sum, 200)
-	const slots = 30 * 24 * 60
+	sums := make([]payout.Sum, members)
 	for n := range uint32(slots) {
 		for m := range sums {
 			sums[m] = payout.Sum{Member: uint16(m + 1), WorkBits: testBits, Difficulty: uint64(n%7) + uint64(m) + 1}
@@ -49,6 +53,24 @@ func BenchmarkPayout(b *testing.B) {
 	}
 	if took := b.Elapsed() / time.Duration(b.N); took > 5*time.Millisecond {
 		b.Errorf("%v, 5 ms are allowed", took)
+	}
+}
+
+// BenchmarkPayoutByMembers is the same by how many they are. The window's length
+// does not matter to it: its sums are kept.
+func BenchmarkPayoutByMembers(b *testing.B) {
+	for _, members := range []int{10, 50, 200, 1000} {
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			kt := window(b, members, 100)
+			kt.chain.foreign(kt.chain.tip, 2)
+			tpl := kt.template(kt.chain.tip, 50e8)
+			for b.Loop() {
+				fresh := *tpl // a split is kept for its template
+				if _, _, err := kt.k.Payout(&fresh, largeClass); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
