@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -233,5 +234,47 @@ func TestSubmitOneNameWithoutNumber(t *testing.T) {
 	}
 	if got := records[journal.Share](k); len(got) != 2 {
 		t.Errorf("journal holds %d shares", len(got))
+	}
+}
+
+// numbering counts how often a name is looked up.
+type numbering struct {
+	Log
+
+	asked []string
+}
+
+func (n *numbering) RigNumber(member uint16, name string) (uint32, error) {
+	n.asked = append(n.asked, fmt.Sprintf("%d %s", member, name))
+	return n.Log.RigNumber(member, name)
+}
+
+// A connection's name is looked up with its first share, and again only where
+// the coinbase that was hashed is another member's.
+func TestSubmitLooksUpAName(t *testing.T) {
+	log := &numbering{}
+	k := newKit(t, t.TempDir(), func(c *Config) { log.Log, c.Log = c.Log, log })
+	tmpl := template(t, 101, 1, noBlocks, 50e8)
+	own := work(t, tmpl, 1, 77) // member 7's
+	job := own.Job
+	c := pool.Claim{Issued: 1, Worker: &pool.Worker{Member: 7, Name: "alice.barn.one"}}
+	memory := new(pool.Seen)
+	for i := range uint32(3) {
+		k.edge.Submit(batch(memory, c, submission(own, i)))
+	}
+	k.edge.Submit(batch(memory, c, submission(job.Work(8, 0), 9)))
+	k.edge.Submit(batch(memory, c, submission(own, 10)))
+	if want := []string{"7 alice.barn.one", "8 alice.barn.one"}; !slices.Equal(log.asked, want) {
+		t.Errorf("looked up %q, want %q", log.asked, want)
+	}
+	if err := k.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var of []string
+	for _, s := range records[journal.Share](k) {
+		of = append(of, fmt.Sprintf("%d:%d", s.Member, s.Rig))
+	}
+	if want := []string{"7:1", "7:1", "7:1", "8:2", "7:1"}; !slices.Equal(of, want) {
+		t.Errorf("members and rigs of the shares: %q, want %q", of, want)
 	}
 }
