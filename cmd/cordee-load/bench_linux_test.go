@@ -135,6 +135,9 @@ func (h *benchHouse) round(p benchPlan, f figures, round int) {
 		var idle idleReport
 		if r.pid != 0 && (r.name != peerName || round == 0) && h.load("idle", r, &idle, "--connections", conns, "--hold", "3s") {
 			f.add("fresh", r.name, idle.Fresh)
+			if r.name == peerName {
+				h.peer = idle.Before
+			}
 		}
 	}
 	for _, r := range rivals {
@@ -199,7 +202,11 @@ func (h *benchHouse) worn(p benchPlan, f figures) {
 	wg.Wait()
 	for i, r := range rivals {
 		if done[i] {
-			f.add("worn", r.name, reports[i].After)
+			each := reports[i].After
+			if r.name == peerName { // is not fresh any more
+				each += (float64(reports[i].Before) - float64(h.peer)) / 1024 / float64(p.connections)
+			}
+			f.add("worn", r.name, each)
 		}
 		r.stop()
 	}

@@ -53,7 +53,7 @@ func goals(connections int, worn time.Duration) []goal {
 
 // verdict says what was aimed at, and whether it was met.
 func (g goal) verdict(cordee, bare float64) (aim, met string) {
-	ok := true
+	var ok bool
 	switch {
 	case g.ratio > 0:
 		aim, ok = fmt.Sprintf("≤ %g times the bare server", g.ratio), cordee/bare <= g.ratio
