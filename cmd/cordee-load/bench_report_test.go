@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// The servers of a bench; a third is called peer.
+const (
+	bareName   = "bare server"
+	cordeeName = "cordee"
+)
+
 // figures are what a bench measured: by figure, by server, one value a round.
 type figures map[string]map[string][]float64
 

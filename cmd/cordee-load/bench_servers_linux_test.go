@@ -17,12 +17,7 @@ import (
 	"cordee/internal/sandbox"
 )
 
-// The servers of a bench.
-const (
-	bareName   = "bare server"
-	cordeeName = "cordee"
-	peerName   = "peer"
-)
+const peerName = "peer" // the server that PEER_URL names
 
 // rival is a server that is measured.
 type rival struct {
