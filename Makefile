@@ -67,9 +67,11 @@ soak: ## split 10 million shares by both paths, then mine without Redis for AWAY
 storm: ## 9300 rigs beside 100 hostile clients of each kind: no reject, memory, and p99 with and without (4 minutes)
 	CORDEE_SLOW=1 $(GO) test -count=1 -v -timeout 15m -run '^TestCrowd$$' ./cmd/cordee/
 
-bench: $(TOOLS)/benchstat ## run every benchmark COUNT (6) times into .cache/bench.txt; BASE=file compares with an earlier one
-	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee .cache/bench.txt
-	$(TOOLS)/benchstat $(BASE) .cache/bench.txt
+bench: export GO := $(GO)
+bench: export COUNT := $(COUNT)
+bench: export BASE := $(BASE)
+bench: $(TOOLS)/benchstat ## measure everything into docs/performance.md (25 minutes); QUICK=1 prints only (3); PEER_URL, PEER_PID, BASE: see there
+	@tools/bench.sh
 
 fmt: $(TOOLS)/golangci-lint ## format every Go file as lint wants it
 	$(TOOLS)/golangci-lint fmt

@@ -67,7 +67,7 @@ func submitMode(stdout, stderr io.Writer) *cli.Command {
 				return misuse{fmt.Errorf("--mine %d: give 1 to %d, or leave it out", r.Mined, 1<<24)}
 			case r.Mined == 0:
 				total := (d + warmUp(c)).Seconds() * min(1.6e6, 150e3*float64(r.InFlight))
-				r.Mined = min(int(1.25*total)/r.Connections+2*r.InFlight, mostMined)
+				r.Mined = min(int(1.5*total)/r.Connections+2*r.InFlight+100, mostMined) // no connection gets exactly its part
 			}
 			return r.end(c, stdout, r.run(c, link, process(c.Int("pid")), stderr), &r, r.table)
 		},

@@ -252,6 +252,7 @@ func (l *link) take(line []byte, at time.Time) error {
 		}
 	case "mining.set_extranonce":
 		if len(m.Params) > 1 {
+			_, _ = l.work() // the work at hand keeps its own; what is wrong with it is told when it is asked for
 			l.en1, l.en2size = bytes.Clone(m.Params[0]), bytes.Clone(m.Params[1])
 		}
 	case "client.get_version":

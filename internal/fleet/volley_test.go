@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -237,5 +240,88 @@ func TestSubmitLines(t *testing.T) {
 	want, err := callLine(77, "mining.submit", `a "b`, `j"1`, "010000", "64b3f3ec", "deadbeef")
 	if got := p.append(nil, 77, 1); err != nil || string(got) != string(want) {
 		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+// TestVolleyOnOddServers: a server that puts spaces and the id last, that sends
+// work before it says that the name is good, asks for more after the first job,
+// pings, and says why in a field of its own, as ckpool does or did.
+func TestVolleyOnOddServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.difficulty = 1.0 / (1 << 32)
+		asked := 0
+		s.override = func(s *server, c *client, in call) bool {
+			switch in.Method {
+			case "mining.authorize":
+				s.setDifficulty(c, s.difficulty/4)
+				s.notify(c, true)
+				c.result(in.ID, "true", "")
+				<-time.After(settling / 2)
+				s.mu.Lock()
+				for id, j := range s.jobs {
+					j.difficulty = 1.0 / (1 << 30) // of the work at hand
+					s.jobs[id] = j
+				}
+				s.mu.Unlock()
+				s.setDifficulty(c, 1.0/(1<<30))
+				c.out <- `{"id": "p1", "method": "mining.ping", "params": []}`
+				return true
+			case "mining.submit":
+				if asked++; asked == 5 {
+					c.out <- `{"reject-reason": "Above target", "result": false, "error": null, "id": ` + string(in.ID) + `}`
+					return true
+				}
+			case "": // an answer to the ping
+				return true
+			}
+			return false
+		}
+		cfg := linkTo(s)
+		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := s.dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			here, there := net.Pipe()
+			go respell(conn, there)
+			return &spelled{Conn: here, server: conn}, nil
+		}
+		got := fire(t, VolleyConfig{LinkConfig: cfg, Conns: 1, InFlight: 3, Shares: 30}, time.Hour)
+		if got.Sent != 30 || got.Accepted < 27 || got.Rejected != 1 || got.Unanswered != 0 || len(got.Rejects) != 1 || got.Rejects[0].Text != "Above target" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// spelled is a connection whose server's lines are spelled differently.
+type spelled struct {
+	net.Conn
+	server net.Conn
+}
+
+func (s *spelled) Write(b []byte) (int, error) { return s.server.Write(b) }
+
+func (s *spelled) Close() error { return errors.Join(s.Conn.Close(), s.server.Close()) }
+
+// respell puts spaces into lines and the id at their end.
+func respell(from, to net.Conn) {
+	defer to.Close()
+	lines := bufio.NewScanner(from)
+	for lines.Scan() {
+		var m map[string]json.RawMessage
+		if json.Unmarshal(lines.Bytes(), &m) != nil {
+			panic(lines.Text())
+		}
+		id := m["id"]
+		delete(m, "id")
+		var parts []string
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			parts = append(parts, fmt.Sprintf("%q: %s", key, m[key]))
+		}
+		parts = append(parts, fmt.Sprintf(`"id": %s`, id))
+		if _, err := fmt.Fprintf(to, "{%s}\r\n", strings.Join(parts, ", ")); err != nil {
+			return
+		}
 	}
 }

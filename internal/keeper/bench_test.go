@@ -23,7 +23,7 @@ func window(tb testing.TB, members int, slots uint32) *kit {
 		tb.Fatal(err)
 	}
 	sums := make([]payout.Sum, members)
-	for n := range uint32(slots) {
+	for n := range slots {
 		for m := range sums {
 			sums[m] = payout.Sum{Member: uint16(m + 1), WorkBits: testBits, Difficulty: uint64(n%7) + uint64(m) + 1}
 		}
