@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/btcsuite/btcd/txscript/v2"
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
@@ -69,7 +68,7 @@ func auditChain(ctx context.Context, path string) (*audit.Report, error) {
 		Journal: cfg.Journal.Dir, Slots: filepath.Join(cfg.DataDir, "slots"), Key: public,
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
 		Members: roster{register.New(members)}.Members(), Classes: pool.Classes,
-		Chain: chain{nodes}, Address: addressOf(cfg.Network),
+		Chain: chain{nodes}, Address: cfg.Network.Address,
 	})
 	if err != nil || report.OK {
 		return report, err
@@ -88,18 +87,6 @@ func newCluster(cfg *config.Config, log zerolog.Logger) (*bitcoind.Cluster, erro
 	return bitcoind.New(bitcoind.Config{
 		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
 	})
-}
-
-// addressOf returns a function from output scripts to addresses of n, "" for
-// one that has none.
-func addressOf(n *pool.Network) func([]byte) string {
-	return func(script []byte) string {
-		_, addrs, _, err := txscript.ExtractPkScriptAddrs(script, n.Params)
-		if err != nil || len(addrs) != 1 {
-			return ""
-		}
-		return addrs[0].EncodeAddress()
-	}
 }
 
 func printAudit(w io.Writer, r *audit.Report) {
