@@ -60,9 +60,13 @@ func (e *Edge) Submit(b *pool.Batch) {
 }
 
 // record is verdict i of b as the journal keeps it. The member is the one in
-// the coinbase that was hashed, never the submitted name (decision 34).
+// the coinbase that was hashed, never the submitted name (decision 34). His index
+// is his for ever before the journal names it.
 func (e *Edge) record(b *pool.Batch, i int, when int64) (journal.Share, error) {
 	s, w := &b.Subs[i], b.Subs[i].Work
+	if err := e.cfg.Register.Keep(w.Member); err != nil {
+		return journal.Share{}, err
+	}
 	rig, err := e.cfg.Log.RigNumber(w.Member, b.Claims[i].Worker.Name)
 	if err != nil {
 		return journal.Share{}, err

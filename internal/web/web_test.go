@@ -154,6 +154,7 @@ func figures(n uint64) web.Figures {
 type nobody struct{}
 
 func (nobody) Authorize(string) (pool.Worker, string, bool) { return pool.Worker{}, "", false }
+func (nobody) Leave(pool.Worker)                            {}
 func (nobody) Submit(*pool.Batch)                           {}
 
 // metricLine is the text format, version 0.0.4.
