@@ -102,7 +102,7 @@ destinations = [{ address = "mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r", bp = 10000 }]
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := roster{register.New(f)}.Members()
+	m := newRoster(register.New(f)).Members()
 	if len(m) != 3 || m[0].ID != parkedID || len(m[0].Legs) != 0 || m[1].ID != "alpes" || len(m[1].Legs) != 1 || m[1].Legs[0].BP != 10000 {
 		t.Errorf("%+v", m)
 	}

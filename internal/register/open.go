@@ -212,3 +212,24 @@ func (o *Open) Check(member uint16, name string) error {
 	}
 	return o.file.errorf("index %d is missing, %s worked under it: restore the newest one from a backup", member, id)
 }
+
+// Restore keeps member's index for the address that a rig's full name begins with,
+// as a journal has both. Where the file has it already nothing changes; where the
+// index or the address is another's it is ErrAddresses.
+func (o *Open) Restore(member uint16, name string) error {
+	id, _, _ := strings.Cut(name, ".")
+	m, err := o.network.ParseMiner(id)
+	if err != nil || m.Address != id || member == 0 {
+		return o.file.errorf("the journal has index %d of %q, which is no address of %s", member, id, o.network.Name)
+	}
+	o.mu.Lock()
+	h, known := o.byIndex[member], o.holders[string(m.Script)]
+	if h == nil && known == nil {
+		o.hold(&holder{member: addressMember(binding{member, id}, m.Script)})
+	}
+	o.mu.Unlock()
+	if h != known {
+		return o.file.errorf("the journal has index %d of %s, the file has another there", member, id)
+	}
+	return o.Keep(member)
+}

@@ -427,3 +427,25 @@ func BenchmarkKept(b *testing.B) {
 		}
 	})
 }
+
+// What a start and a split cost once the register is full.
+func BenchmarkFull(b *testing.B) {
+	path := file(b)
+	o := open(b, path)
+	var wg sync.WaitGroup
+	for i := range 65535 {
+		wg.Go(func() {
+			w, _, _ := o.Resolve(addressOf(i))
+			if err := o.Keep(w.Member); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	b.Run("open", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			open(b, path)
+		}
+	})
+}

@@ -69,6 +69,7 @@ func TestControl(t *testing.T) {
 		"/closes":                     `{"closes":[]}`,
 		"/rigs":                       `"name":"alice.barn.one"`,
 		"/rigs?member=alice":          `"accepted":3`,
+		"/payouts?member=mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r": `{"payouts":[]}`, // of an open pool
 	} {
 		r := get(t, h, http.MethodGet, path)
 		body, err := io.ReadAll(r.Body)
