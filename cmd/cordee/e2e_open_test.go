@@ -272,6 +272,35 @@ func (p *testPool) looksOpen(anna, bruno, legacy string) {
 	}
 }
 
+// TestMinerdOpen: a miner that nobody here wrote mines with an address for a name,
+// and finds it in the coinbase of a block.
+func TestMinerdOpen(t *testing.T) {
+	needMinerd(t)
+	n := realNode(t)
+	// Some 2 to 5 million hashes a second: a block takes seconds.
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, open: true, hashesPerBlock: 8e6, hashesPerShare: 1e6})
+	address := demoAddress("minerd")
+	_, stop := startMinerd(t, p, address+".cpu")
+	eventually(t, 2*time.Minute, "a block that pays minerd's address", func() error {
+		r, err := auditChain(t.Context(), p.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(r.Blocks, func(b audit.Block) bool { return paysTo(&b, address) }) {
+			return fmt.Errorf("%d blocks", len(r.Blocks))
+		}
+		return nil
+	})
+	for name, count := range p.status().Shares {
+		if count > 0 && name != pool.Accepted.Name() && name != "uncredited" && name != pool.Stale.Name() {
+			t.Errorf("%d times %s", count, name)
+		}
+	}
+	if said := stop(); !strings.Contains(said, "(yay!!!)") {
+		t.Error("minerd heard no true")
+	}
+}
+
 // TestOpenKilled: killed between authorize and first share a pool knows nobody;
 // killed between the binding and the share it keeps the index for that address and
 // gives it to no other; killed after the share likewise.

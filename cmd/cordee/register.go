@@ -72,7 +72,7 @@ func registerAdvice(cfg *config.Config, err error) error {
 	missing := errors.Is(err, keeper.ErrMembers)
 	switch {
 	case cfg.Open && (missing || errors.Is(err, register.ErrAddresses)):
-		return fmt.Errorf("%w\nnothing was changed: put back the newest %s from a backup, or add what it lacks with `cordee member rebuild`", err, cfg.AddressesPath)
+		return fmt.Errorf("%w\nput back the newest %s from a backup, or add what it lacks with `cordee member rebuild`", err, cfg.AddressesPath)
 	case missing:
 		return fmt.Errorf("%w: keep his entry in %s; to retire a member, take his sites away", err, cfg.MembersPath)
 	}
