@@ -243,7 +243,7 @@ func (p *testPool) looksOpen(anna, bruno, legacy string) {
 		"member list":          {legacy, "alpes"},
 		"member check":         {"3 addresses", "unknown"},
 		"check-config":         {"open to every address, so far: 3", "members:"},
-		"doctor":               {"open to every address: 3 of 65535", "members.toml"},
+		"doctor":               {"open to every address: 3 of 4096", "members.toml"},
 		"member parked":        {"", demoPrefix},
 	} {
 		fields := strings.Fields(args)

@@ -186,7 +186,7 @@ func TestFiles(t *testing.T) {
 	t.Run("addresses", func(t *testing.T) {
 		h := newHouse(t, "regtest")
 		h.replace("cordee.toml", `# identity = "consortium"`, `identity = "open"`)
-		if r := h.run(); !r.OK || !slices.ContainsFunc(r.Checks, func(c doctor.Check) bool { return c.Name == "members" && strings.Contains(c.Text, "0 of 65535") }) {
+		if r := h.run(); !r.OK || !slices.ContainsFunc(r.Checks, func(c doctor.Check) bool { return c.Name == "members" && strings.Contains(c.Text, "0 of 4096") }) {
 			t.Errorf("%+v", r.Checks)
 		}
 		if err := os.MkdirAll(filepath.Join(h.dir, "data"), 0o700); err != nil {
@@ -195,8 +195,8 @@ func TestFiles(t *testing.T) {
 		h.write("data/addresses", "cordee addresses 1 main\n")
 		h.only(doctor.Fail, "members", "data/addresses", "another network")
 		h.write("data/addresses", "cordee addresses 1 regtest\n")
-		fillAddresses(t, filepath.Join(h.dir, "data/addresses"), 50_000)
-		h.only(doctor.Warn, "members", "50000 of 65535")
+		fillAddresses(t, filepath.Join(h.dir, "data/addresses"), 3100)
+		h.only(doctor.Warn, "members", "3100 of 4096")
 	})
 	t.Run("every line of a broken file", func(t *testing.T) {
 		h := newHouse(t, "regtest")

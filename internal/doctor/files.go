@@ -32,12 +32,8 @@ func (r *Report) members(cfg *config.Config) {
 	}
 }
 
-// manyAddresses is when an operator must think of another pool: indexes have 16
-// bits and are never given twice.
-const (
-	mostAddresses = 65_535
-	manyAddresses = mostAddresses / 4 * 3
-)
+// manyAddresses is when an operator must think of another pool.
+const manyAddresses = register.MaxAddresses / 4 * 3
 
 // addresses looks at the members of an open pool.
 func (r *Report) addresses(cfg *config.Config) {
@@ -47,9 +43,9 @@ func (r *Report) addresses(cfg *config.Config) {
 		return
 	}
 	if n := len(o.Members()); n > manyAddresses {
-		r.add("members", Warn, "begin another pool before it is full: then no new address can mine here", "%s: %d of %d addresses", cfg.AddressesPath, n, mostAddresses)
+		r.add("members", Warn, "begin another pool before it is full: then no new address can mine here", "%s: %d of %d addresses", cfg.AddressesPath, n, register.MaxAddresses)
 	} else {
-		r.good("members", "open to every address: %d of %d so far", n, mostAddresses)
+		r.good("members", "open to every address: %d of %d so far", n, register.MaxAddresses)
 	}
 }
 

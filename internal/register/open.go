@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,12 +29,18 @@ type Open struct {
 	free    []uint16 // given back; the last is given first
 	next    uint16   // lowest that was never given; 0 is none
 	members []Member // kept, in the order of the file; only appended to
+	asked   int      // members, and who will be
 	waiting []*holder
 	writing bool      // somebody writes, and owns file
 	written sync.Cond // he is done
 	err     error     // of a write; sticky
 	file    *addressesFile
 }
+
+// MaxAddresses is how many addresses an open register keeps, ever. The receipt of
+// a job credits all of them and is one record of the journal, at most 65535 bytes:
+// one that does not fit would stop all mining.
+const MaxAddresses = 4096
 
 // holder is an address that has an index.
 type holder struct {
@@ -42,7 +49,7 @@ type holder struct {
 	asked  bool // waits to be written down, or is
 }
 
-// ErrFull reports that every index has its address.
+// ErrFull reports that MaxAddresses are kept.
 var ErrFull = errors.New("this pool has no room for more addresses")
 
 // OpenAddresses returns the register that the file at path keeps, which need not
@@ -58,6 +65,7 @@ func OpenAddresses(path string, n *pool.Network) (*Open, error) {
 	if o.members, err = file.members(list, n); err != nil {
 		return nil, err
 	}
+	o.asked = len(o.members)
 	for _, m := range o.members {
 		o.hold(&holder{member: m, asked: true})
 		o.kept[m.Index].Store(true)
@@ -90,7 +98,10 @@ func (o *Open) Resolve(user string) (w pool.Worker, text string, ok bool) {
 	defer o.mu.Unlock()
 	h := o.holders[string(m.Script)]
 	if h == nil {
-		index := o.take()
+		index := uint16(0)
+		if o.asked < MaxAddresses {
+			index = o.take()
+		}
 		if index == 0 {
 			return w, ErrFull.Error(), false
 		}
@@ -148,7 +159,11 @@ func (o *Open) Keep(member uint16) error {
 		return fmt.Errorf("index %d is of no address", member)
 	}
 	if !h.asked {
+		if o.asked >= MaxAddresses {
+			return ErrFull
+		}
 		h.asked = true
+		o.asked++
 		o.waiting = append(o.waiting, h)
 	}
 	for !o.kept[member].Load() {
@@ -193,7 +208,7 @@ func (o *Open) write() {
 func (o *Open) Members() []Member {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.members[:len(o.members):len(o.members)]
+	return slices.Clip(o.members)
 }
 
 // Check returns ErrAddresses where the file does not know that member's index is

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -178,8 +179,41 @@ func TestOpenFlood(t *testing.T) {
 	}
 }
 
-// When every index has its address, those go on and others are told why not.
+// When as many are kept as a receipt can credit, those go on and others are told
+// why not; whoever came before is not kept either. Names alone fill nothing.
 func TestOpenFull(t *testing.T) {
+	path := file(t)
+	o := open(t, path)
+	crowd := make([]pool.Worker, register.MaxAddresses+100)
+	for i := range crowd {
+		crowd[i] = signIn(t, o, addressOf(i))
+	}
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	for _, w := range crowd {
+		wg.Go(func() {
+			if err := o.Keep(w.Member); errors.Is(err, register.ErrFull) {
+				refused.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for range 2 {
+		if n := len(o.Members()); n != register.MaxAddresses || refused.Load() != 100 {
+			t.Errorf("%d are kept, %d refused", n, refused.Load())
+		}
+		if _, why, ok := o.Resolve(address); ok || why != register.ErrFull.Error() {
+			t.Errorf("%t %q", ok, why)
+		}
+		signIn(t, o, o.Members()[17].ID+".second")
+		o = open(t, path)
+	}
+}
+
+// Every index can be held, and comes back.
+func TestOpenIndexes(t *testing.T) {
 	o := open(t, file(t))
 	for i := range 65535 {
 		signIn(t, o, addressOf(i))
@@ -359,11 +393,7 @@ func TestBadAddresses(t *testing.T) {
 // a share is one address's for ever, and no two addresses hold one at a time.
 func TestOpenMachine(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
-		path := filepath.Join(dir, "addresses")
+		path := file(t)
 		o := open(t, path)
 		kept := map[string]uint16{}
 		here := map[string][]uint16{} // an entry for each rig
@@ -412,6 +442,16 @@ func TestOpenMachine(t *testing.T) {
 	})
 }
 
+// What a rig's authorize and end cost, of an address that is new each time.
+func BenchmarkResolve(b *testing.B) {
+	o := open(b, file(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		w, _, _ := o.Resolve(address + ".rig")
+		o.Leave(w.Member)
+	}
+}
+
 // Keep is asked for every share: for one who is kept it takes no lock and no
 // memory.
 func BenchmarkKept(b *testing.B) {
@@ -433,7 +473,7 @@ func BenchmarkFull(b *testing.B) {
 	path := file(b)
 	o := open(b, path)
 	var wg sync.WaitGroup
-	for i := range 65535 {
+	for i := range register.MaxAddresses {
 		wg.Go(func() {
 			w, _, _ := o.Resolve(addressOf(i))
 			if err := o.Keep(w.Member); err != nil {
