@@ -10,7 +10,7 @@ const (
 // was issued on this connection, and what was wrong before hashing.
 type Claim struct {
 	Worker *Worker // who is credited: the member of the coinbase that was hashed; one name of the connection, so that Worker.Rig is asked for once
-	Fault  Reject // a fault found before hashing that does not stop the block test, or 0
+	Fault  Reject  // a fault found before hashing that does not stop the block test, or 0
 	Issued Difficulty
 	Later  Difficulty // lowest difficulty sent since on this connection, 0 for none
 	Stale  bool       // the job is of an earlier tip, or too old to be credited

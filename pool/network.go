@@ -48,7 +48,7 @@ func (n *Network) Script(addr string) ([]byte, error) {
 	if err != nil {
 		for i := range networks {
 			if _, other := networks[i].decode(addr); other == nil {
-				return nil, fmt.Errorf("address %q is of %s, not of %s", addr, networks[i].Name, n.Name)
+				return nil, &foreignAddress{addr, networks[i].Name, n.Name}
 			}
 		}
 		// The cause is kept back: for a typing error it names the checksum that
@@ -66,6 +66,23 @@ func (n *Network) Script(addr string) ([]byte, error) {
 		return nil, fmt.Errorf("address %q: %w", addr, err)
 	}
 	return script, nil
+}
+
+// foreignAddress reports an address of another network.
+type foreignAddress struct{ addr, of, on string }
+
+func (e *foreignAddress) Error() string {
+	return fmt.Sprintf("address %q is of %s, not of %s", e.addr, e.of, e.on)
+}
+
+// Address returns the one spelling of the address that script pays to, "" for a
+// script that has none.
+func (n *Network) Address(script []byte) string {
+	_, addrs, _, err := txscript.ExtractPkScriptAddrs(script, n.Params)
+	if err != nil || len(addrs) != 1 {
+		return ""
+	}
+	return addrs[0].EncodeAddress()
 }
 
 func (n *Network) decode(addr string) (address.Address, error) {

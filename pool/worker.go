@@ -17,7 +17,7 @@ const (
 // the parts of the name. Index 0 is parked work.
 type Worker struct {
 	Member uint16 // index, immutable, also in the coinbase
-	Name   string // canonical full name, member.site.rig
+	Name   string // canonical full name: member.site.rig, in open mode address.label
 	Rig    uint32 // number of the name within this epoch's journal; 0 until the edge gives one, with the first share
 }
 

@@ -2,42 +2,55 @@ package stratum
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"cordee/internal/register"
 	"cordee/pool"
 )
 
-// addressPool is the open mode's door: names are address.worker, as far as the
-// network knows the address. What stands for the member there is not decided
-// here.
-type addressPool struct{ hub }
-
-func (p *addressPool) Authorize(user string) (pool.Worker, string, bool) {
-	n, err := pool.NetworkByName("regtest")
-	if err != nil {
-		return pool.Worker{}, "No network", false
-	}
-	address, worker, _ := strings.Cut(user, ".")
-	if _, err := n.Script(address); err != nil {
-		return pool.Worker{}, "Name must begin with an address of " + n.Name, false
-	}
-	if worker == "" {
-		worker = "default"
-	}
-	return pool.Worker{Member: 1, Name: strings.ToLower(address) + "." + worker}, "", true
+// addressPool has the register of open mode at its door, and keeps whoever has a
+// share accepted, as the edge does.
+type addressPool struct {
+	*hub
+	register *register.Open
 }
 
-func openMode(body func(f *field)) func(*testing.T) {
+func (p *addressPool) Authorize(user string) (pool.Worker, string, bool) {
+	return p.register.Resolve(user)
+}
+
+func (p *addressPool) Leave(w pool.Worker) { p.register.Leave(w.Member) }
+
+func (p *addressPool) Submit(b *pool.Batch) {
+	p.hub.Submit(b)
+	for i, v := range b.Verdicts {
+		if v.Reject != pool.Accepted {
+			continue
+		}
+		if err := p.register.Keep(b.Subs[i].Work.Member); err != nil {
+			b.Verdicts[i] = pool.Verdict{Reject: pool.NotDurable}
+		}
+	}
+}
+
+// openMode is an item's test on a pool of addresses, whose file is empty.
+func openMode(body func(f *field, o *register.Open)) func(*testing.T) {
 	return func(t *testing.T) {
-		inField(t, func(c *Config) { c.Pool = &addressPool{*newHub(c.Network)} }, body)
+		o, err := register.OpenAddresses(filepath.Join(t.TempDir(), "addresses"), regtest(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inField(t, func(c *Config) { c.Pool = &addressPool{newHub(c.Network), o} }, func(f *field) { body(f, o) })
 	}
 }
 
 const (
 	segwit  = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 	legacy  = "mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r"
+	p2sh    = "2MsFDzHRUAMpjHxKyoEHU3aMCMsVtMqs1PV"
 	taproot = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6"
 )
 
@@ -48,12 +61,22 @@ var authorizeItems = []item{
 		}
 		f.want("none", f.connect().say(request(1, "mining.authorize")), "1!24")
 	})},
-	{22, "addresses of the network in every spelling; another network's gets 24", openMode(func(f *field) {
+	{22, "addresses of the network in every spelling; another network's gets 24", openMode(func(f *field, o *register.Open) {
+		members := map[string]uint16{}
 		for _, user := range []string{
 			segwit, segwit + ".w", segwit + ".site.w", strings.ToUpper(segwit), strings.ToUpper(segwit) + ".W", legacy, legacy + ".w", taproot + ".w",
-			segwit + "%2ew", strings.ToUpper(taproot),
+			segwit + "%2ew", strings.ToUpper(taproot), segwit + "_w", segwit + ".", p2sh, " " + segwit,
 		} {
-			f.want(user, f.connect().say(request(1, "mining.authorize", user, "x")), "1=true")
+			c := f.connect()
+			f.want(user, c.say(request(1, "mining.authorize", user, "x")), "1=true")
+			address, _, _ := strings.Cut(c.sess.names[0].worker.Name, ".")
+			if m, known := members[address]; known && m != c.sess.member {
+				f.Errorf("%s is member %d, another spelling of it %d", user, c.sess.member, m)
+			}
+			members[address] = c.sess.member
+		}
+		if len(members) != 4 || len(o.Members()) != 0 {
+			f.Errorf("members %v, kept %v", members, o.Members())
 		}
 		for _, user := range []string{
 			"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.w", "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH", "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
@@ -61,8 +84,10 @@ var authorizeItems = []item{
 		} {
 			f.want(user, f.connect().say(request(1, "mining.authorize", user, "x")), "1!24")
 		}
+		heard := f.connect().say(request(1, "mining.authorize", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.w"))
+		mustHave(f, heard.at(0).Error, "this pool is on regtest, that address is of main")
 	})},
-	{23, "a name of 128 characters is accepted, a longer one gets 24", openMode(func(f *field) {
+	{23, "a name of 128 characters is accepted, a longer one gets 24", openMode(func(f *field, o *register.Open) {
 		c := f.connect()
 		for _, n := range []int{129, 191, 3500} {
 			f.want("long", f.connect().say(request(1, "mining.authorize", segwit+"."+strings.Repeat("w", n-len(segwit)-1))), "1!24")
@@ -78,6 +103,9 @@ var authorizeItems = []item{
 		f.want("its share", c.say(submission(2, name, keyID(is.key), sub)), "2=true")
 		if got := f.srv.Rigs()[0].Name; len(got) != 128 {
 			f.Errorf("listed as %q", got)
+		}
+		if kept := o.Members(); len(kept) != 1 || kept[0].ID != segwit {
+			f.Errorf("kept: %+v", kept)
 		}
 	})},
 	{24, "nothing is pushed between the subscribe reply and the authorize reply", plainField(func(f *field) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ type hub struct {
 	scale   pool.Scale
 	members map[string]uint16
 	hold    chan struct{} // when set, Submit waits for it to be closed
+	left    atomic.Int64  // calls of Leave
 
 	mu      sync.Mutex
 	batches []int // sizes
@@ -45,6 +47,8 @@ func (h *hub) Authorize(user string) (pool.Worker, string, bool) {
 	}
 	return pool.Worker{Member: m, Name: n.String()}, "", true
 }
+
+func (h *hub) Leave(pool.Worker) { h.left.Add(1) }
 
 func (h *hub) Submit(b *pool.Batch) {
 	h.mu.Lock()

@@ -3,7 +3,6 @@ package stratum
 import (
 	"bytes"
 	"encoding/hex"
-	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
@@ -86,6 +85,9 @@ func (s *session) onAuthorize(d *desk, m *message) {
 		text, ok, why = "Too many names on this connection", false, denyNames
 	}
 	if !ok {
+		if why != denyName {
+			s.srv.cfg.Pool.Leave(worker)
+		}
 		s.srv.count.denied[why].Add(1)
 		s.srv.say(evAuthDeny).Uint64("conn", s.id).
 			Str("name", printable([]byte(user), maxName)).Str("reason", denialNames[why]).Str("text", text).
@@ -106,21 +108,12 @@ func (s *session) onAuthorize(d *desk, m *message) {
 	reply(d, m, "true")
 }
 
-// authorize asks the pool, and once more for a name that came percent-encoded,
-// as some firmware's web page does.
+// authorize asks the pool about a name that is worth it.
 func (s *session) authorize(user string) (w pool.Worker, text string, ok bool) {
 	if user == "" || len(user) > maxName {
 		return w, "Name must have 1 to 128 characters", false
 	}
-	w, text, ok = s.srv.cfg.Pool.Authorize(user)
-	if !ok && strings.Contains(user, "%") {
-		if decoded, err := url.PathUnescape(user); err == nil {
-			if w2, _, ok2 := s.srv.cfg.Pool.Authorize(decoded); ok2 {
-				return w2, "", true
-			}
-		}
-	}
-	return w, text, ok
+	return s.srv.cfg.Pool.Authorize(user)
 }
 
 // maxExtensions bounds the answer to configure.

@@ -10,8 +10,10 @@ import (
 type Pool interface {
 	// Authorize resolves a user name to the worker behind it. ok is false for
 	// a name that is refused; text then says why in a few words for the rig
-	// (ASCII, no quotes, under 60 characters).
+	// (ASCII, no quotes, under 60 characters). Each worker that it returned is
+	// given back by one Leave, when his last share is ruled on.
 	Authorize(user string) (w pool.Worker, text string, ok bool)
+	Leave(w pool.Worker)
 
 	// Submit rules on a batch: it hashes, hands blocks on, judges, and
 	// journals what was accepted. On return b.Verdicts is final and every

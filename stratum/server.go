@@ -102,6 +102,9 @@ func (s *Server) serve(sess *session) {
 	s.mu.Unlock()
 	s.crowd.leave(&sess.seat)
 	s.nonces.free(sess.en1)
+	for i := range sess.names {
+		s.cfg.Pool.Leave(sess.names[i].worker)
+	}
 	s.ended(sess, reason)
 }
 

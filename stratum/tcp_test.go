@@ -286,6 +286,8 @@ func (bare) Authorize(user string) (pool.Worker, string, bool) {
 	return pool.Worker{Member: 1, Name: user}, "", true
 }
 
+func (bare) Leave(pool.Worker) {}
+
 func (p bare) Submit(b *pool.Batch) {
 	b.Hash()
 	b.Judge(time.Now().Unix(), p.scale)

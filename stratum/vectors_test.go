@@ -29,6 +29,8 @@ func (*vectorPool) Authorize(user string) (pool.Worker, string, bool) {
 	return pool.Worker{Member: 1, Name: user}, "", true
 }
 
+func (*vectorPool) Leave(pool.Worker) {}
+
 func (p *vectorPool) Submit(b *pool.Batch) {
 	b.Hash()
 	b.Judge(p.now, p.scale)

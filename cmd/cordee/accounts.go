@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
@@ -40,7 +41,7 @@ const (
 
 // newKeeper builds the accountant of the pool that cfg describes, on its journal
 // and store.
-func newKeeper(ctx context.Context, cfg *config.Config, st *poolStore, j *journal.Journal, rec *journal.Recovery, r *register.Register, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
+func newKeeper(ctx context.Context, cfg *config.Config, st *poolStore, j *journal.Journal, rec *journal.Recovery, r memberRegister, nodes *bitcoind.Cluster, log zerolog.Logger) (*keeper.Keeper, error) {
 	key, err := slotKey(cfg, log)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func newKeeper(ctx context.Context, cfg *config.Config, st *poolStore, j *journa
 		Dir: cfg.DataDir, Journal: cfg.Journal.Dir, Edge: cfg.Edge.ID, Log: j, Recovery: rec,
 		Store: st, Meta: st.meta, Volatile: st.volatile,
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
-		Members: roster{r}, Chain: chain{nodes}, Key: key, Secret: secretOf(key),
+		Members: newRoster(r), Chain: chain{nodes}, Key: key, Secret: secretOf(key),
 		Logger: log, SlotEvery: every,
 	})
 }
@@ -132,16 +133,31 @@ func readIncarnation(dir string) (id [16]byte, err error) {
 }
 
 // roster gives the register to the keeper.
-type roster struct{ *register.Register }
+type roster struct {
+	of   memberRegister
+	last atomic.Pointer[enrolled]
+}
+
+// enrolled is a list of the register, which never changes, as the keeper wants it.
+type enrolled struct {
+	from []register.Member
+	as   map[uint16]payout.Member
+}
+
+func newRoster(r memberRegister) *roster { return &roster{of: r} }
 
 // parkedID stands for work of rigs that nobody has claimed yet, index 0.
 const parkedID = "parked"
 
 // Members implements keeper.Members. A member with a P2PKH destination is paid
 // by batch only (decision 24), so the coinbase knows no leg of his.
-func (r roster) Members() map[uint16]payout.Member {
+func (r *roster) Members() map[uint16]payout.Member {
+	list := r.of.Members()
+	if last := r.last.Load(); last != nil && len(list) == len(last.from) && (len(list) == 0 || &list[0] == &last.from[0]) {
+		return last.as
+	}
 	out := map[uint16]payout.Member{0: {ID: parkedID}}
-	for _, m := range r.Register.Members() {
+	for _, m := range list {
 		who := payout.Member{ID: m.ID}
 		if !slices.ContainsFunc(m.Destinations, func(d register.Destination) bool { return isP2PKH(d.Script) }) {
 			for _, d := range m.Destinations {
@@ -150,6 +166,7 @@ func (r roster) Members() map[uint16]payout.Member {
 		}
 		out[m.Index] = who
 	}
+	r.last.Store(&enrolled{list, out})
 	return out
 }
 
@@ -175,6 +192,6 @@ func (c chain) Block(ctx context.Context, hash chainhash.Hash) ([]byte, error) {
 }
 
 var (
-	_ keeper.Members = roster{}
+	_ keeper.Members = (*roster)(nil)
 	_ keeper.Chain   = chain{}
 )

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -102,7 +104,7 @@ destinations = [{ address = "mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r", bp = 10000 }]
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := roster{register.New(f)}.Members()
+	m := newRoster(register.New(f)).Members()
 	if len(m) != 3 || m[0].ID != parkedID || len(m[0].Legs) != 0 || m[1].ID != "alpes" || len(m[1].Legs) != 1 || m[1].Legs[0].BP != 10000 {
 		t.Errorf("%+v", m)
 	}
@@ -130,5 +132,56 @@ func TestRulesOf(t *testing.T) {
 	}
 	if !slices.Equal(order, []string{"b", "d", "a", "c"}) || r.XMilli != 4000 || r.Scale != pool.MainScale || r.Version != payout.RuleUnitPPLNS {
 		t.Errorf("%v, %+v", order, r)
+	}
+}
+
+// The receipt of a full open register is one record of the journal, for every
+// class and kind of address.
+func TestReceiptOfAFullRegister(t *testing.T) {
+	rules := payout.Rules{Version: payout.RuleUnitPPLNS, XMilli: 1 << 40, Scale: pool.RegtestScale} // all of it counts
+	for i := range 8 {
+		rules.Fees = append(rules.Fees, payout.FeeRule{Account: strings.Repeat("f", 31) + strconv.Itoa(i), BP: 1})
+	}
+	tpl, err := pool.NewTemplate(&pool.Template{Height: 101, Bits: 0x207fffff, WorkBits: 0x207fffff, MinTime: 1, CurTime: 1, Value: 50e8}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, script := range map[string][]byte{"segwit": append([]byte{0, 20}, make([]byte, 20)...), "taproot": append([]byte{0x51, 32}, make([]byte, 32)...)} {
+		members := map[uint16]payout.Member{}
+		window, err := payout.NewWindow(&rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sums []payout.Sum
+		for m := range uint16(register.MaxAddresses) {
+			own := slices.Clone(script)
+			own[2], own[3] = byte(m), byte(m>>8)
+			members[m+1] = payout.Member{ID: strconv.Itoa(int(m)), Legs: []payout.Leg{{Script: own, BP: 10_000}}}
+			sums = append(sums, payout.Sum{Member: m + 1, WorkBits: tpl.WorkBits, Difficulty: 1000})
+		}
+		if err := window.AddSlot(1, sums); err != nil {
+			t.Fatal(err)
+		}
+		weights, err := window.Weights(1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		split, err := rules.Split(tpl.Value, tpl.PrevHash, weights, func(m uint16) string { return members[m].ID })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, class := range pool.Classes {
+			r, err := rules.Receipt(&payout.Order{
+				Template: tpl, Class: class, ScriptSig: pool.MaxScriptSig, Split: split, Slot: 1, SlotHead: [32]byte{1},
+				Members: members, Treasury: script,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := r.Encode()
+			if err != nil || len(b) > math.MaxUint16 || len(r.Credits) != register.MaxAddresses {
+				t.Errorf("%s, %s: %d credits and %d payments in %d bytes, %v", name, class.Name, len(r.Credits), len(r.Settlement), len(b), err)
+			}
+		}
 	}
 }

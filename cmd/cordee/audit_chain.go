@@ -9,14 +9,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/btcsuite/btcd/txscript/v2"
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
 	"cordee/internal/audit"
 	"cordee/internal/bitcoind"
 	"cordee/internal/config"
-	"cordee/internal/register"
+	"cordee/payout"
 	"cordee/pool"
 )
 
@@ -24,7 +23,7 @@ func auditChainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "chain",
 		Usage: "recompute every block of ours on the node's chain from journal and slots, and compare each output",
-		Description: "Reads the journal, slot manifests, candidates, members.toml and the rules of cordee.toml, and asks the node for\n" +
+		Description: "Reads the journal, slot manifests, candidates, the register and the rules of cordee.toml, and asks the node for\n" +
 			"blocks; changes nothing, and does not ask the pool, which may run or not. Exit 0 only if every satoshi agrees.",
 		Flags:  []cli.Flag{configFlag, jsonFlag},
 		Before: noArgs,
@@ -46,10 +45,6 @@ func auditChain(ctx context.Context, path string) (*audit.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := register.Load(cfg.MembersPath, cfg.Network)
-	if err != nil {
-		return nil, membersAdvice(cfg, err)
-	}
 	var public ed25519.PublicKey // a member who audits a copy of the files has none
 	if _, err := os.Stat(cfg.SlotKeyPath); err == nil {
 		key, err := config.ReadSlotKey(cfg.SlotKeyPath)
@@ -68,8 +63,8 @@ func auditChain(ctx context.Context, path string) (*audit.Report, error) {
 	report, err := audit.Run(ctx, &audit.Config{
 		Journal: cfg.Journal.Dir, Slots: filepath.Join(cfg.DataDir, "slots"), Key: public,
 		Rules: rulesOf(cfg), Treasury: cfg.Payout.TreasuryScript,
-		Members: roster{register.New(members)}.Members(), Classes: pool.Classes,
-		Chain: chain{nodes}, Address: addressOf(cfg.Network),
+		Members: func() (map[uint16]payout.Member, error) { return readMembers(cfg) }, Classes: pool.Classes,
+		Chain: chain{nodes}, Address: cfg.Network.Address,
 	})
 	if err != nil || report.OK {
 		return report, err
@@ -88,18 +83,6 @@ func newCluster(cfg *config.Config, log zerolog.Logger) (*bitcoind.Cluster, erro
 	return bitcoind.New(bitcoind.Config{
 		Network: cfg.Network, WorkBits: cfg.WorkBits, SignetChallenge: cfg.SignetChallenge, Nodes: nodes, Log: log,
 	})
-}
-
-// addressOf returns a function from output scripts to addresses of n, "" for
-// one that has none.
-func addressOf(n *pool.Network) func([]byte) string {
-	return func(script []byte) string {
-		_, addrs, _, err := txscript.ExtractPkScriptAddrs(script, n.Params)
-		if err != nil || len(addrs) != 1 {
-			return ""
-		}
-		return addrs[0].EncodeAddress()
-	}
 }
 
 func printAudit(w io.Writer, r *audit.Report) {

@@ -34,6 +34,7 @@ type poolOptions struct {
 	hashesPerShare float64         // start difficulty
 	redis          string          // address of the store; "" is memory
 	top            string          // more lines for the top of cordee.toml
+	open           bool            // rigs are named by addresses
 }
 
 // testPool is one configured pool: start it, ask it, stop it, start it again.
@@ -77,6 +78,9 @@ func newPool(t *testing.T, o poolOptions) *testPool {
 	}
 	text := strings.Replace(string(b), `name = "demo"`, `name = "n0"`, 1)
 	text = o.top + "\n" + text
+	if o.open {
+		text = strings.Replace(text, `members = "members.toml"`, `identity = "open"`, 1)
+	}
 	if o.network != "" {
 		text = strings.Replace(text, `network = "regtest"`, "network = "+strconv.Quote(o.network), 1)
 		text = strings.ReplaceAll(text, demoTreasury, testTreasury)

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
 	"cordee/internal/config"
-	"cordee/internal/register"
 	"cordee/pool"
 )
 
@@ -56,6 +54,7 @@ func initCommand() *cli.Command {
 type configReport struct {
 	OK      bool   `json:"ok"`
 	Network string `json:"network,omitempty"`
+	Open    bool   `json:"open,omitempty"`
 	Members int    `json:"members,omitempty"`
 	Problem string `json:"problem,omitempty"` // every problem found, one a line
 }
@@ -75,20 +74,16 @@ func checkConfigCommand() *cli.Command {
 			if c.Bool("json") {
 				return errors.Join(err, printLast(c, report))
 			}
-			if err == nil {
+			switch {
+			case err != nil:
+			case report.Open:
+				fmt.Fprintf(c.App.Writer, "ok: network %s, open to every address, so far: %d\n", report.Network, report.Members)
+			default:
 				fmt.Fprintf(c.App.Writer, "ok: network %s, members: %d\n", report.Network, report.Members)
 			}
 			return err
 		},
 	}
-}
-
-// membersAdvice adds to a members' file that is missing which key names it.
-func membersAdvice(cfg *config.Config, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w (the key members in %s names it)", err, cfg.Path)
-	}
-	return err
 }
 
 func checkConfig(path string) (configReport, error) {
@@ -98,12 +93,13 @@ func checkConfig(path string) (configReport, error) {
 		return report, err
 	}
 	report.Network = cfg.Network.Name
-	members, err := register.Load(cfg.MembersPath, cfg.Network)
+	report.Open = cfg.Open
+	members, err := openRegister(cfg)
 	if err != nil {
 		_, ferr := loadFirmware(cfg)
-		return report, errors.Join(membersAdvice(cfg, err), ferr, cfg.Check())
+		return report, errors.Join(err, ferr, cfg.Check())
 	}
-	report.Members = len(register.New(members).Members())
+	report.Members = len(members.Members())
 	_, err = loadFirmware(cfg)
 	return report, errors.Join(err, cfg.Check())
 }

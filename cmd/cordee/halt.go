@@ -14,7 +14,6 @@ import (
 
 	"cordee/internal/config"
 	"cordee/internal/keeper"
-	"cordee/internal/register"
 	"cordee/internal/web"
 )
 
@@ -76,13 +75,13 @@ func openFiles(cfg *config.Config) (*keeper.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := register.Load(cfg.MembersPath, cfg.Network)
-	if err != nil {
-		return nil, membersAdvice(cfg, err)
+	members := &readAgain{cfg: cfg}
+	if members.last, err = readMembers(cfg); err != nil {
+		return nil, err
 	}
 	return keeper.Open(&keeper.Config{
 		Dir: cfg.DataDir, Journal: cfg.Journal.Dir, Edge: cfg.Edge.ID, Rules: rulesOf(cfg),
-		Members: roster{register.New(members)}, Key: key, Secret: secretOf(key),
+		Members: members, Key: key, Secret: secretOf(key),
 	})
 }
 

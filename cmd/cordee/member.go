@@ -14,7 +14,7 @@ import (
 // memberList is what member list and member check print.
 type memberList struct {
 	File    string       `json:"file"`
-	Unknown string       `json:"unknown"` // refuse or park
+	Unknown string       `json:"unknown,omitempty"` // refuse or park; none in an open pool
 	Members []memberLine `json:"members"`
 }
 
@@ -36,15 +36,15 @@ func memberCommand() *cli.Command {
 		if err != nil {
 			return nil, err
 		}
-		f, err := register.Load(cfg.MembersPath, cfg.Network)
+		r, err := openRegister(cfg)
 		if err != nil {
-			return nil, membersAdvice(cfg, err)
+			return nil, err
 		}
-		return newMemberList(f), nil
+		return newMemberList(cfg, r), nil
 	}
 	return &cli.Command{
 		Name:  "member",
-		Usage: "look at the members' file as the pool reads it; a running pool takes a new one on SIGHUP",
+		Usage: "look at the members as the pool reads them from their file; a running pool takes a new members.toml on SIGHUP",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return noCommand(c.Command.Subcommands, c.Args().First(), "cordee member --help")
@@ -69,25 +69,33 @@ func memberCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					if len(l.Members) == 0 {
+					if len(l.Members) == 0 && l.Unknown != "" {
 						return fmt.Errorf("%s: no [[member]]: nobody can mine", l.File)
 					}
 					return emit(c, l, func(w io.Writer) {
+						if l.Unknown == "" {
+							fmt.Fprintf(w, "ok: %s, %d addresses\n", l.File, len(l.Members))
+							return
+						}
 						fmt.Fprintf(w, "ok: %s, %d members, unknown rigs: %s\n", l.File, len(l.Members), l.Unknown)
 					})
 				},
 			},
 			parkedCommand(),
+			rebuildAddressesCommand(),
 		},
 	}
 }
 
-func newMemberList(f *register.File) *memberList {
-	l := &memberList{File: f.Path, Unknown: "refuse", Members: []memberLine{}}
-	if f.Park {
-		l.Unknown = "park"
+func newMemberList(cfg *config.Config, r memberRegister) *memberList {
+	l := &memberList{File: cfg.AddressesPath, Members: []memberLine{}}
+	if r, ok := r.(*register.Register); ok {
+		l.File, l.Unknown = r.File().Path, "refuse"
+		if r.File().Park {
+			l.Unknown = "park"
+		}
 	}
-	for _, m := range f.Members {
+	for _, m := range r.Members() {
 		line := memberLine{ID: m.ID, Index: m.Index, Name: m.Name, Sites: []string{}, Destinations: []string{}}
 		for _, s := range m.Sites {
 			line.Sites = append(line.Sites, s.ID)
@@ -102,6 +110,13 @@ func newMemberList(f *register.File) *memberList {
 
 func (l *memberList) print(w io.Writer) {
 	rows := make([]string, 0, len(l.Members))
+	if l.Unknown == "" {
+		for _, m := range l.Members {
+			rows = append(rows, fmt.Sprintf("%d\t%s", m.Index, m.ID))
+		}
+		table(w, "index\taddress", rows)
+		return
+	}
 	for _, m := range l.Members {
 		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%s\t%s", m.Index, m.ID, m.Name,
 			strings.Join(m.Sites, " "), strings.Join(m.Destinations, ", ")))

@@ -129,7 +129,7 @@ func terminal(w io.Writer) bool {
 type process struct {
 	cfg      *config.Config
 	log      zerolog.Logger
-	register *register.Register
+	register memberRegister
 	journal  *journal.Journal
 	nodes    *bitcoind.Cluster
 	store    *poolStore
@@ -150,11 +150,9 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 			p.close()
 		}
 	}()
-	members, err := register.Load(cfg.MembersPath, cfg.Network)
-	if err != nil {
-		return nil, membersAdvice(cfg, err)
+	if p.register, err = openRegister(cfg); err != nil {
+		return nil, err
 	}
-	p.register = register.New(members)
 	table, err := loadFirmware(cfg)
 	if err != nil {
 		return nil, err
@@ -191,10 +189,10 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		Dir: cfg.Journal.Dir, Edge: cfg.Edge.ID, Prefix: cfg.Edge.Prefix,
 		Genesis: *cfg.Network.Params.GenesisHash, Program: v.Version + " " + v.Commit,
 		SegmentSize: cfg.Journal.SegmentSize, MinGap: cfg.Journal.MinGap, Ack: ack,
-		TolerateDamage: tolerate,
+		TolerateDamage: tolerate, Rig: p.register.Check,
 	})
 	if err != nil {
-		return nil, journalAdvice(err)
+		return nil, registerAdvice(cfg, journalAdvice(err))
 	}
 	p.journal = j
 	logRecovery(log, recovery)
@@ -204,7 +202,7 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		return nil, err
 	}
 	if p.keeper, err = newKeeper(ctx, cfg, p.store, j, recovery, p.register, p.nodes, log); err != nil {
-		return nil, err
+		return nil, registerAdvice(cfg, err)
 	}
 	var quiet time.Duration
 	if cfg.Network.Name == "regtest" {
@@ -287,8 +285,8 @@ func (p *process) reload(ctx context.Context, hup <-chan os.Signal) {
 				_ = pair.Reload() // which tells the log
 			}
 			table, err := loadFirmware(p.cfg)
-			if err == nil {
-				err = p.register.Reload(p.cfg.MembersPath)
+			if r, ok := p.register.(*register.Register); ok && err == nil {
+				err = r.Reload(p.cfg.MembersPath)
 			}
 			if err != nil {
 				p.log.Error().Str("event", "config.refused").Err(err).Msg("a file was refused; members and firmware stay as they were")

@@ -2,10 +2,10 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"cordee/internal/keeper"
 	"cordee/internal/web"
-	"cordee/pool"
 )
 
 // process is the pages' Source: it copies what the rooms say of themselves.
@@ -53,7 +53,7 @@ func (p *process) Status() web.Status {
 func (p *process) Rigs(member string) web.Rigs {
 	out := web.Rigs{Rigs: []web.Rig{}}
 	for _, r := range p.edge.Server().Rigs() {
-		if name, err := pool.ParseName(r.Name); member != "" && (err != nil || name.Member != member) {
+		if id, _, _ := strings.Cut(r.Name, "."); member != "" && id != member {
 			continue
 		}
 		out.Rigs = append(out.Rigs, web.Rig{

@@ -37,18 +37,12 @@ type Config struct {
 	Key      ed25519.PublicKey // that slots are signed with; nil checks no signature, and notes it
 	Rules    payout.Rules
 	Treasury []byte // output script
-	Members  map[uint16]payout.Member
-	Classes  []pool.Class
-	Chain    Chain
-	Address  func(script []byte) string // for people; nil or "" leaves it out
-}
-
-func (c *Config) id(member uint16) (string, error) {
-	m, known := c.Members[member]
-	if !known {
-		return "", fmt.Errorf("member %d is not in the register", member)
-	}
-	return m.ID, nil
+	// Members is asked once, when the slots are read: whoever has work in them is
+	// in the register by then, which in an open pool goes on growing.
+	Members func() (map[uint16]payout.Member, error)
+	Classes []pool.Class
+	Chain   Chain
+	Address func(script []byte) string // for people; nil or "" leaves it out
 }
 
 // Run recomputes every block of ours on the active chain. Where the journal no
@@ -145,7 +139,7 @@ func (w *walker) block(m *mined, r *Report) error {
 		Slot: m.script.Place.Slot, Value: e.value, Drained: receipt != nil && receipt.Drain, Credits: []Credit{},
 	}
 	for _, c := range e.receipt.Credits {
-		v.Credits = append(v.Credits, Credit{w.cfg.Members[c.Member].ID, c.Sats})
+		v.Credits = append(v.Credits, Credit{w.book.members[c.Member].ID, c.Sats})
 	}
 	for _, p := range e.receipt.Settlement {
 		v.Expected = append(v.Expected, w.output(p))
@@ -172,7 +166,7 @@ func (w *walker) block(m *mined, r *Report) error {
 	case e.receipt.Slot < w.lastCut:
 		add("cut", "", int64(w.lastCut), int64(e.receipt.Slot), "an earlier block on the chain was split by a newer slot")
 	default:
-		compareCredits(w.cfg, e.receipt, receipt, add)
+		compareCredits(w.book.members, e.receipt, receipt, add)
 	}
 	if !covered && receipt != nil && receipt.Reward != e.value {
 		add("value", "", receipt.Reward, e.value, "the outputs do not sum to the receipt's reward")
@@ -204,7 +198,7 @@ func (w *walker) output(p payout.Payment) Output {
 	o := Output{To: "unknown", Script: hex.EncodeToString(p.Script), Sats: p.Sats}
 	switch p.Kind {
 	case payout.ToMember:
-		o.To, o.Member = "member", w.cfg.Members[p.Member].ID
+		o.To, o.Member = "member", w.book.members[p.Member].ID
 	case payout.ToFee:
 		o.To = "fee"
 	case payout.ToTreasury:

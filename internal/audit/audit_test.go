@@ -26,18 +26,19 @@ var slotKey = ed25519.NewKeyFromSeed(make([]byte, 32))
 // fakePool pays as the pool does, by package payout, and leaves on disk what the
 // pool leaves.
 type fakePool struct {
-	t      *rapid.T
-	dir    string
-	cfg    Config
-	class  pool.Class
-	blocks map[chainhash.Hash]*wire.MsgBlock
-	window *payout.Window
-	ledger *payout.Ledger
-	slots  [][]payout.Record
-	head   [32]byte
-	tip    chainhash.Hash
-	height int32
-	paid   int // members' outputs that drained carry
+	members map[uint16]payout.Member
+	t       *rapid.T
+	dir     string
+	cfg     Config
+	class   pool.Class
+	blocks  map[chainhash.Hash]*wire.MsgBlock
+	window  *payout.Window
+	ledger  *payout.Ledger
+	slots   [][]payout.Record
+	head    [32]byte
+	tip     chainhash.Hash
+	height  int32
+	paid    int // members' outputs that drained carry
 
 	segment int64 // of the journal, bytes
 	told    bool  // each block has its candidate file, with the receipt
@@ -75,11 +76,11 @@ func script(t *rapid.T, n byte) []byte {
 }
 
 func newFakePool(t *rapid.T, dir string) *fakePool {
-	p := &fakePool{t: t, dir: dir, class: pool.DefaultClass, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1, segment: 1 << 16}
+	p := &fakePool{t: t, dir: dir, members: map[uint16]payout.Member{0: {ID: "parked"}}, class: pool.DefaultClass, blocks: map[chainhash.Hash]*wire.MsgBlock{}, ledger: payout.NewLedger(), height: 1, segment: 1 << 16}
 	p.cfg = Config{
 		Key:     slotKey.Public().(ed25519.PublicKey),
 		Journal: filepath.Join(dir, "journal"), Slots: filepath.Join(dir, "slots"), Treasury: script(t, 200), Chain: p,
-		Members: map[uint16]payout.Member{0: {ID: "parked"}}, Classes: slices.Clone(pool.Classes),
+		Members: func() (map[uint16]payout.Member, error) { return p.members, nil }, Classes: slices.Clone(pool.Classes),
 		Rules: payout.Rules{
 			Version: payout.RuleUnitPPLNS, XMilli: rapid.SampledFrom([]uint64{300, 1000, 4000}).Draw(t, "window"), Scale: 1 << 32,
 			MinPayout: rapid.SampledFrom([]int64{0, 20_000, 8_000_000, 90_000_000}).Draw(t, "minimum"),
@@ -100,7 +101,7 @@ func newFakePool(t *rapid.T, dir string) *fakePool {
 		default:
 			who.Legs = []payout.Leg{{Address: id, Script: script(t, byte(m)), BP: 10000}}
 		}
-		p.cfg.Members[uint16(m+1)] = who
+		p.members[uint16(m+1)] = who
 	}
 	for i := range p.cfg.Classes { // so small that there is a choice to make
 		p.cfg.Classes[i].MaxCoinbase = rapid.IntRange(300, 900).Draw(t, "bytes of class "+p.cfg.Classes[i].Name)
@@ -120,7 +121,7 @@ func (p *fakePool) closeSlot(j *journal.Journal, first uint64) uint64 {
 	s := &payout.Slot{Number: uint32(len(p.slots)) + 1, Prev: p.head, Ranges: []payout.Range{{Edge: 1, Epoch: j.Epoch(), First: first, Last: first + uint64(n) - 1}}}
 	for range n {
 		r := payout.Record{
-			Member:     uint16(rapid.IntRange(0, len(p.cfg.Members)-1).Draw(p.t, "member")),
+			Member:     uint16(rapid.IntRange(0, len(p.members)-1).Draw(p.t, "member")),
 			WorkBits:   rapid.SampledFrom([]uint32{0x1e0fffff, 0x1e1abcde}).Draw(p.t, "bits"),
 			Difficulty: 1 << rapid.IntRange(8, 18).Draw(p.t, "difficulty"),
 		}
@@ -167,13 +168,13 @@ func (p *fakePool) mine(j *journal.Journal) {
 	cut := uint32(len(p.slots))
 	weights, err := p.window.Weights(cut, func(n uint32) ([]payout.Record, error) { return p.slots[n-1], nil })
 	p.check(err)
-	split, err := p.cfg.Rules.Split(tpl.Value, tpl.PrevHash, weights, func(m uint16) string { return p.cfg.Members[m].ID })
+	split, err := p.cfg.Rules.Split(tpl.Value, tpl.PrevHash, weights, func(m uint16) string { return p.members[m].ID })
 	p.check(err)
 	drain := rapid.Bool().Draw(p.t, "drain")
 	carry := p.ledger.Carry()
 	r, err := p.cfg.Rules.Receipt(&payout.Order{
 		Template: tpl, Class: class, ScriptSig: pool.MaxScriptSig, Split: split, Slot: cut, SlotHead: p.head,
-		LedgerHead: p.ledger.Head(), Drain: drain, Carry: carry, Members: p.cfg.Members, Treasury: p.cfg.Treasury,
+		LedgerHead: p.ledger.Head(), Drain: drain, Carry: carry, Members: p.members, Treasury: p.cfg.Treasury,
 	})
 	p.check(err)
 	for _, y := range r.Settlement {

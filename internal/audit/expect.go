@@ -59,7 +59,7 @@ func (w *walker) expect(m *mined, told *payout.Receipt) (*expected, error) {
 	if split.Unallocated != 0 {
 		r.Fees = append(r.Fees, payout.Fee{Account: payout.UnallocatedAccount, Sats: split.Unallocated})
 	}
-	for member, who := range w.cfg.Members {
+	for member, who := range w.book.members {
 		if sats := split.Credits[who.ID]; sats != 0 {
 			r.Credits = append(r.Credits, payout.Credit{Member: member, Sats: sats})
 		}
@@ -85,7 +85,7 @@ func (w *walker) waiting(credits []payout.Credit) (sats int64) {
 	for _, c := range credits {
 		own[c.Member] = c.Sats
 	}
-	for index, who := range w.cfg.Members {
+	for index, who := range w.book.members {
 		owed := own[index]
 		if d := w.owed[who.ID]; d != nil {
 			owed += d.sats
@@ -147,12 +147,12 @@ func (w *walker) settle(e *expected, m *mined, prev string, drain bool) error {
 	var left int64
 	owed := map[string]int64{}
 	for _, c := range e.receipt.Credits {
-		owed[w.cfg.Members[c.Member].ID] = c.Sats
+		owed[w.book.members[c.Member].ID] = c.Sats
 		left += c.Sats
 	}
 	var claims []verify.NaiveClaim
 	members := map[string]uint16{}
-	for index, who := range w.cfg.Members {
+	for index, who := range w.book.members {
 		members[who.ID] = index
 		since := int64(m.height)
 		if before := w.owed[who.ID]; before != nil && before.sats > 0 {
@@ -175,7 +175,7 @@ func (w *walker) settle(e *expected, m *mined, prev string, drain bool) error {
 		chosen = verify.NaiveChoice(claims, most, prev)
 		outs := slices.Clone(fees)
 		for _, c := range chosen {
-			for _, l := range w.cfg.Members[members[c.ID]].Legs {
+			for _, l := range w.book.members[members[c.ID]].Legs {
 				outs = append(outs, payout.Payment{Script: l.Script})
 			}
 		}
@@ -206,7 +206,7 @@ func (w *walker) settle(e *expected, m *mined, prev string, drain bool) error {
 func (w *walker) legs(member uint16, sats int64, prev string) []payout.Payment {
 	scripts, least := map[string][]byte{}, map[string]int64{}
 	var legs []verify.Destination
-	for _, l := range w.cfg.Members[member].Legs {
+	for _, l := range w.book.members[member].Legs {
 		scripts[l.Address], least[l.Address] = l.Script, dust(l.Script)
 		legs = append(legs, verify.Destination{Address: l.Address, Type: l.Address, BP: int64(l.BP)})
 	}
@@ -283,14 +283,14 @@ func dust(script []byte) int64 {
 func (w *walker) enter(height int32, e *expected, found []payout.Payment) {
 	credited, paid := map[string]int64{}, map[string]int64{}
 	for _, c := range e.receipt.Credits {
-		credited[w.cfg.Members[c.Member].ID] += c.Sats
+		credited[w.book.members[c.Member].ID] += c.Sats
 	}
 	for _, p := range found {
 		if p.Kind == payout.ToMember {
-			paid[w.cfg.Members[p.Member].ID] += p.Sats
+			paid[w.book.members[p.Member].ID] += p.Sats
 		}
 	}
-	for _, who := range w.cfg.Members {
+	for _, who := range w.book.members {
 		c, p := credited[who.ID], paid[who.ID]
 		if c == 0 && p == 0 {
 			continue

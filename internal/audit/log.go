@@ -32,6 +32,7 @@ type slot struct {
 
 // book is all that the files say.
 type book struct {
+	members  map[uint16]payout.Member
 	shares   []verify.Share // Seq counts over all epochs, from 1
 	nbits    []uint32       // of Share.Epoch
 	slots    []slot         // slot n at n-1
@@ -69,7 +70,10 @@ func readBook(cfg *Config) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := filler{book: b, id: cfg.id, manifests: manifests, index: map[uint32]int{}, weight: new(big.Int)}
+	if b.members, err = cfg.Members(); err != nil {
+		return nil, err
+	}
+	f := filler{book: b, manifests: manifests, index: map[uint32]int{}, weight: new(big.Int)}
 	if err := journal.Read(cfg.Journal, f.take); err != nil {
 		return nil, err
 	}
@@ -129,7 +133,6 @@ func readSlots(cfg *Config) ([]*payout.Slot, error) {
 // filler fills slots with the journal's shares as they come.
 type filler struct {
 	*book
-	id        func(member uint16) (string, error)
 	manifests []*payout.Slot
 	index     map[uint32]int // of a compact target in nbits
 	bodies    [][]byte       // of the slot being filled
@@ -163,6 +166,11 @@ func (f *filler) take(info journal.RecordInfo, rec journal.Record) error {
 	switch r := rec.(type) {
 	case journal.Share:
 		return f.share(&info, &r)
+	case journal.Rig:
+		// One who is not in the register may have come since it was read.
+		if m, known := f.members[r.Member]; known && r.Member != 0 && !strings.HasPrefix(r.Name, m.ID+".") {
+			return fmt.Errorf("index %d belongs to %s, and %s worked under it in epoch %d: %w", r.Member, m.ID, r.Name, info.Epoch, ErrLog)
+		}
 	case journal.Receipt:
 		return f.learn(r.Bytes)
 	case journal.Job:
@@ -197,9 +205,9 @@ func (f *filler) share(info *journal.RecordInfo, s *journal.Share) error {
 		return fmt.Errorf("share %d of epoch %d is in no slot: slot %d goes on with share %d of epoch %d: %w",
 			s.Seq, info.Epoch, m.Number, want, r.Epoch, ErrLog)
 	}
-	id, err := f.id(s.Member)
-	if err != nil {
-		return fmt.Errorf("share %d of epoch %d: %w", s.Seq, info.Epoch, err)
+	who, known := f.members[s.Member]
+	if !known {
+		return fmt.Errorf("share %d of epoch %d: member %d is not in the register", s.Seq, info.Epoch, s.Member)
 	}
 	epoch, known := f.index[s.WorkBits]
 	if !known {
@@ -215,7 +223,7 @@ func (f *filler) share(info *journal.RecordInfo, s *journal.Share) error {
 	work := new(big.Int).SetUint64(uint64(s.Difficulty))
 	f.weight.Add(f.weight, work.Mul(work, f.targets[epoch]))
 	f.shares = append(f.shares, verify.Share{
-		Seq: uint64(len(f.shares)) + 1, Member: id, Difficulty: uint64(s.Difficulty), Epoch: epoch,
+		Seq: uint64(len(f.shares)) + 1, Member: who.ID, Difficulty: uint64(s.Difficulty), Epoch: epoch,
 	})
 	f.bodies = append(f.bodies, slices.Clone(info.Body))
 	if f.taken++; s.Seq < r.Last {

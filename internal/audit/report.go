@@ -164,7 +164,7 @@ func compareOutputs(want, got []Output, add func(what, who string, want, got int
 
 // compareCredits compares what the receipt says that members and accounts
 // earned; most of it is on no output.
-func compareCredits(cfg *Config, want, got *payout.Receipt, add func(what, who string, want, got int64, text string)) {
+func compareCredits(members map[uint16]payout.Member, want, got *payout.Receipt, add func(what, who string, want, got int64, text string)) {
 	const text = "the receipt credits another amount"
 	a, b := map[string]int64{}, map[string]int64{}
 	var names []string
@@ -179,7 +179,7 @@ func compareCredits(cfg *Config, want, got *payout.Receipt, add func(what, who s
 		m map[string]int64
 	}{{want, a}, {got, b}} {
 		for _, c := range side.r.Credits {
-			put(side.m, cfg.Members[c.Member].ID, c.Sats)
+			put(side.m, members[c.Member].ID, c.Sats)
 		}
 		for _, f := range side.r.Fees {
 			put(side.m, "account "+f.Account, f.Sats)

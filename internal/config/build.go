@@ -41,7 +41,7 @@ func build(f *tomlfile.File, raw *rawConfig) *Config {
 
 func (b *builder) general() {
 	b.c.DataDir = b.name("data_dir", b.raw.DataDir)
-	b.c.MembersPath = b.name("members", b.raw.Members)
+	b.identity()
 	b.c.SlotKeyPath = b.name("slot_key", b.raw.SlotKey)
 	if b.Has("firmware") {
 		b.c.FirmwarePath = b.name("firmware", b.raw.Firmware)
@@ -53,6 +53,22 @@ func (b *builder) general() {
 	}
 	if strings.IndexFunc(b.c.Tag, func(r rune) bool { return r < 0x20 || r > 0x7e }) >= 0 {
 		b.Errorf("tag", "%q must be printable ASCII", b.c.Tag)
+	}
+}
+
+// identity reads how rigs are named.
+func (b *builder) identity() {
+	b.c.MembersPath = b.name("members", b.raw.Members)
+	b.c.AddressesPath = joinDir(b.c.DataDir, "addresses")
+	switch b.raw.Identity {
+	case "consortium":
+	case "open":
+		b.c.Open = true
+		if b.Has("members") {
+			b.Errorf("members", "an open pool has no file of members: take this key out, or write identity = \"consortium\" (line %d)", b.Line("identity"))
+		}
+	default:
+		b.Errorf("identity", "%q is unknown: write \"consortium\", for rigs called member.site.rig as in members.toml, or \"open\", for rigs called by the address that is paid", b.raw.Identity)
 	}
 }
 

@@ -28,7 +28,12 @@ type Config struct {
 	Web       Web
 	Payout    Payout
 
-	MembersPath  string // members.toml, for the register
+	// Open says that rigs are named by the address that is paid, and AddressesPath
+	// which has which index; else by MembersPath, members.toml.
+	Open          bool
+	AddressesPath string
+	MembersPath   string
+
 	FirmwarePath string // more rows for the table of firmware; "" for none
 	SlotKeyPath  string // key that signs slots, see ReadSlotKey
 

@@ -59,11 +59,18 @@ func TestLoadDefaults(t *testing.T) {
 		Payout: config.Payout{
 			TreasuryAddress: config.DemoTreasury, TreasuryScript: script, WindowBlocks: 4, MinPayout: 20_000,
 		},
-		MembersPath: filepath.Join(dir, "members.toml"),
+		MembersPath: filepath.Join(dir, "members.toml"), AddressesPath: filepath.Join(dir, "data/addresses"),
 		SlotKeyPath: filepath.Join(dir, "slot.key"),
 	}
 	if config.Differ(c, &want) {
 		t.Errorf("got %+v\nwant %+v", *c, want)
+	}
+}
+
+func TestLoadOpen(t *testing.T) {
+	c, err := config.Load(write(t, "identity = \"open\"\n"+minimal))
+	if err != nil || !c.Open || filepath.Base(c.AddressesPath) != "addresses" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 
@@ -159,7 +166,7 @@ fees = [
 				{Account: "energy", BP: 1, Address: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", Script: energy},
 			},
 		},
-		MembersPath: "/etc/m.toml", FirmwarePath: filepath.Join(dir, "f.toml"),
+		MembersPath: "/etc/m.toml", AddressesPath: "/srv/cordee/addresses", FirmwarePath: filepath.Join(dir, "f.toml"),
 		SlotKeyPath: filepath.Join(dir, "k"),
 	}
 	if config.Differ(c, &want) {

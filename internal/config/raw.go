@@ -13,6 +13,7 @@ type rawConfig struct {
 	Network           string   `toml:"network,required"`
 	DataDir           string   `toml:"data_dir"`
 	Tag               string   `toml:"tag"`
+	Identity          string   `toml:"identity"`
 	Members           string   `toml:"members"`
 	Firmware          string   `toml:"firmware"`
 	SlotKey           string   `toml:"slot_key"`
@@ -117,16 +118,17 @@ const (
 
 func defaults() rawConfig {
 	return rawConfig{
-		DataDir: "data",
-		Tag:     defaultTag,
-		Members: "members.toml",
-		SlotKey: "slot.key",
-		Store:   "memory",
-		Limits:  rawLimits{PerIP: defaultPerIP, PerNetwork: defaultPerNetwork, StrangersPerIP: defaultStrangers, ShareGap: tomlfile.Duration(defaultShareGap)},
-		Journal: rawJournal{SegmentSize: defaultSegment, Ack: "durable"},
-		Redis:   rawRedis{Name: defaultRedisName, Timeout: tomlfile.Duration(defaultRedisTimeout)},
-		Web:     rawWeb{Address: defaultWeb},
-		Payout:  rawPayout{WindowBlocks: defaultWindow, MinPayout: defaultMinPayout},
+		DataDir:  "data",
+		Tag:      defaultTag,
+		Identity: "consortium",
+		Members:  "members.toml",
+		SlotKey:  "slot.key",
+		Store:    "memory",
+		Limits:   rawLimits{PerIP: defaultPerIP, PerNetwork: defaultPerNetwork, StrangersPerIP: defaultStrangers, ShareGap: tomlfile.Duration(defaultShareGap)},
+		Journal:  rawJournal{SegmentSize: defaultSegment, Ack: "durable"},
+		Redis:    rawRedis{Name: defaultRedisName, Timeout: tomlfile.Duration(defaultRedisTimeout)},
+		Web:      rawWeb{Address: defaultWeb},
+		Payout:   rawPayout{WindowBlocks: defaultWindow, MinPayout: defaultMinPayout},
 	}
 }
 
@@ -159,6 +161,8 @@ var hints = map[string]string{
 	"difficulty":      "write start_difficulty or min_difficulty",
 	"testnet":         "write network = \"testnet4\", \"signet\" or \"regtest\"",
 	"members_file":    "write members",
+	"mode":            "write identity = \"open\" or \"consortium\"; the store's mode stands below [redis]",
+	"open":            "write identity = \"open\"",
 	"treasury_script": "write treasury with an address",
 	"tls":             "write tls_cert and tls_key with the names of their files",
 	"cert":            "write tls_cert",

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"cordee/internal/doctor"
 	"cordee/internal/harness"
 	"cordee/internal/journal"
+	"cordee/internal/register"
 	"cordee/pool"
 )
 
@@ -180,6 +183,21 @@ func TestFiles(t *testing.T) {
 		h.write("members.toml", "")
 		h.only(doctor.Warn, "members", "none")
 	})
+	t.Run("addresses", func(t *testing.T) {
+		h := newHouse(t, "regtest")
+		h.replace("cordee.toml", `# identity = "consortium"`, `identity = "open"`)
+		if r := h.run(); !r.OK || !slices.ContainsFunc(r.Checks, func(c doctor.Check) bool { return c.Name == "members" && strings.Contains(c.Text, "0 of 4096") }) {
+			t.Errorf("%+v", r.Checks)
+		}
+		if err := os.MkdirAll(filepath.Join(h.dir, "data"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		h.write("data/addresses", "cordee addresses 1 main\n")
+		h.only(doctor.Fail, "members", "data/addresses", "another network")
+		h.write("data/addresses", "cordee addresses 1 regtest\n")
+		fillAddresses(t, filepath.Join(h.dir, "data/addresses"), 3100)
+		h.only(doctor.Warn, "members", "3100 of 4096")
+	})
 	t.Run("every line of a broken file", func(t *testing.T) {
 		h := newHouse(t, "regtest")
 		h.replace("cordee.toml", `network = "regtest"`, `nework = "regtest"`)
@@ -338,4 +356,30 @@ func TestJournal(t *testing.T) {
 
 	h.replace("cordee.toml", "prefix = 1", "prefix = 9")
 	h.only(doctor.Fail, "journal", "prefix 1", "9")
+}
+
+// fillAddresses keeps n addresses in the file at path.
+func fillAddresses(t *testing.T, path string, n int) {
+	regtest, err := pool.NetworkByName("regtest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := register.OpenAddresses(path, regtest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { // together, so that they share writes
+			script := append([]byte{0, 20}, make([]byte, 20)...)
+			script[2], script[3] = byte(i), byte(i>>8)
+			w, why, ok := o.Resolve(regtest.Address(script))
+			if !ok {
+				t.Error(why)
+			} else if err := o.Keep(w.Member); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }

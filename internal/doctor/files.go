@@ -16,6 +16,10 @@ import (
 )
 
 func (r *Report) members(cfg *config.Config) {
+	if cfg.Open {
+		r.addresses(cfg)
+		return
+	}
 	f, err := register.Load(cfg.MembersPath, cfg.Network)
 	if err != nil {
 		r.problems("members", err)
@@ -25,6 +29,23 @@ func (r *Report) members(cfg *config.Config) {
 		r.add("members", Warn, "add a [[member]]: until then every rig is refused or parked", "%s has none", cfg.MembersPath)
 	} else {
 		r.good("members", "%s: %d", cfg.MembersPath, n)
+	}
+}
+
+// manyAddresses is when an operator must think of another pool.
+const manyAddresses = register.MaxAddresses / 4 * 3
+
+// addresses looks at the members of an open pool.
+func (r *Report) addresses(cfg *config.Config) {
+	o, err := register.OpenAddresses(cfg.AddressesPath, cfg.Network)
+	if err != nil {
+		r.add("members", Fail, "restore it from a backup; `cordee member rebuild` adds what the journal knows", "%v", err)
+		return
+	}
+	if n := len(o.Members()); n > manyAddresses {
+		r.add("members", Warn, "begin another pool before it is full: then no new address can mine here", "%s: %d of %d addresses", cfg.AddressesPath, n, register.MaxAddresses)
+	} else {
+		r.good("members", "open to every address: %d of %d so far", n, register.MaxAddresses)
 	}
 }
 

@@ -52,9 +52,12 @@ type Books interface {
 	Candidate(c journal.Candidate)
 }
 
-// Register says who stands behind a user name.
+// Register says who stands behind a user name. Who Resolve found is held until one
+// Leave; before a share of his is accepted, Keep makes his index his for ever.
 type Register interface {
 	Resolve(user string) (w pool.Worker, text string, ok bool)
+	Leave(member uint16)
+	Keep(member uint16) error
 }
 
 // Config is what one edge is made of. Every field is needed but the last four.
@@ -139,6 +142,9 @@ func (e *Edge) Server() *stratum.Server { return e.server }
 func (e *Edge) Authorize(user string) (pool.Worker, string, bool) {
 	return e.cfg.Register.Resolve(user)
 }
+
+// Leave implements stratum.Pool.
+func (e *Edge) Leave(w pool.Worker) { e.cfg.Register.Leave(w.Member) }
 
 // Run lives until ctx ends, then drains: listeners close, submits in flight
 // are answered, blocks in flight are handed over. It returns nil after a clean

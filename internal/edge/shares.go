@@ -60,14 +60,18 @@ func (e *Edge) Submit(b *pool.Batch) {
 }
 
 // record is verdict i of b as the journal keeps it. The member is the one in
-// the coinbase that was hashed, never the submitted name (decision 34).
+// the coinbase that was hashed, never the submitted name (decision 34). His index
+// is his for ever before the journal names it.
 func (e *Edge) record(b *pool.Batch, i int, when int64) (journal.Share, error) {
 	s, w := &b.Subs[i], b.Subs[i].Work
 	who := b.Claims[i].Worker
 	rig := who.Rig
 	if rig == 0 || who.Member != w.Member {
-		var err error
-		if rig, err = e.cfg.Log.RigNumber(w.Member, who.Name); err != nil {
+		err := e.cfg.Register.Keep(w.Member)
+		if err == nil {
+			rig, err = e.cfg.Log.RigNumber(w.Member, who.Name)
+		}
+		if err != nil {
 			return journal.Share{}, err
 		}
 		if who.Member == w.Member {

@@ -50,6 +50,10 @@ type Config struct {
 	// 0 is 256 MiB.
 	RecoverBytes int64
 
+	// Rig is told whose the names are in what Open reads, some of them twice; an
+	// error of it refuses the directory. Nil is told nothing.
+	Rig func(member uint16, name string) error
+
 	// TolerateDamage starts a new epoch beside damaged segments instead of
 	// refusing them. They are left as they are and named in
 	// Recovery.Damage: mining goes on, money must not.

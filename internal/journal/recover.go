@@ -212,6 +212,8 @@ func readEnd(cfg *Config, rec *Recovery, refs []segmentRef, from int) (*scan, er
 			return checkEpoch(cfg, r)
 		case KindJob:
 			rec.LastCounter = max(rec.LastCounter, le.Uint32(r.Body))
+		case KindRig:
+			return checkRig(cfg, r)
 		default:
 		}
 		return nil
@@ -275,6 +277,21 @@ func checkEpoch(cfg *Config, r *RecordInfo) error {
 		return fmt.Errorf("%s holds the chain with genesis %s, configured is %s: %w", cfg.Dir, e.Genesis, cfg.Genesis, ErrForeign)
 	}
 	return nil
+}
+
+// checkRig lets cfg.Rig refuse a name.
+func checkRig(cfg *Config, r *RecordInfo) error {
+	if cfg.Rig == nil {
+		return nil
+	}
+	rec, err := r.Decode()
+	if err != nil {
+		return err
+	}
+	if g, ok := rec.(Rig); ok {
+		err = cfg.Rig(g.Member, g.Name)
+	}
+	return err
 }
 
 // isTemporary reports a file that a crash left unfinished.

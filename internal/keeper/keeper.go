@@ -185,7 +185,7 @@ func New(cfg Config) (*Keeper, error) {
 
 // ErrMembers reports a register that lacks a member whose work counts, or who is
 // in the ledger.
-var ErrMembers = errors.New("keep the entry of whoever ever worked here: to retire a member, take the sites away")
+var ErrMembers = errors.New("the register must know for ever whoever worked here")
 
 // checkMembers returns ErrMembers for a register with which no split could be
 // computed: every block would be nobody's.
@@ -197,14 +197,14 @@ func (k *Keeper) checkMembers() error {
 	}
 	for _, o := range k.ledger.Owners() {
 		if o.Account == "" && !known(o.Member) {
-			return fmt.Errorf("the ledger has a member of index %d (owed %d sats, paid %d) and members.toml has none: %w",
+			return fmt.Errorf("the ledger has a member of index %d (owed %d sats, paid %d) and the register has none: %w",
 				o.Member, k.ledger.Balance(o).Owed(), k.ledger.Balance(o).Paid, ErrMembers)
 		}
 	}
 	if c := k.cut.Load(); c != nil {
 		for _, w := range c.weights.Members {
 			if !known(w.Member) {
-				return fmt.Errorf("a member of index %d has work in the window of slot %d and members.toml has none: %w", w.Member, c.slot, ErrMembers)
+				return fmt.Errorf("a member of index %d has work in the window of slot %d and the register has none: %w", w.Member, c.slot, ErrMembers)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package register
 
 import (
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +14,23 @@ import (
 
 // MaxUser is the longest user name looked at, in bytes (decision 38).
 const MaxUser = 128
+
+var errLongName = errors.New("name is too long: at most 128 bytes")
+
+// parse reads a user name. One that does not parse is decoded once from
+// percent-encoding, which some firmware applies, and tried again.
+func parse[Name any](user string, read func(string) (Name, error)) (name Name, err error) {
+	if len(user) > MaxUser {
+		return name, errLongName
+	}
+	name, err = read(user)
+	if err != nil && strings.IndexByte(user, '%') >= 0 {
+		if decoded, bad := url.PathUnescape(user); bad == nil {
+			return read(decoded)
+		}
+	}
+	return name, err
+}
 
 // Register resolves names by the newest file that was accepted. It is safe for
 // concurrent use; Resolve and Members take no lock.
@@ -29,22 +47,15 @@ func New(f *File) *Register {
 }
 
 // Resolve finds who stands behind a user name: member.site.rig, case folded, a
-// missing rig being "default". A name that does not parse is decoded once from
-// percent-encoding, which some firmware applies, and tried again. ok is false
-// for a name that is refused; text then says why, in ASCII without quotes,
+// missing rig being "default". ok is false for a name that is refused; text then says why, in ASCII without quotes,
 // under 60 bytes. Where the file says unknown = "park", an unknown member or
 // site gets index 0 and its full name. Worker.Rig is always 0.
 func (r *Register) Resolve(user string) (w pool.Worker, text string, ok bool) {
-	if len(user) > MaxUser {
-		return w, "name is too long: want member.site.rig", false
-	}
-	name, err := pool.ParseName(user)
-	if err != nil && strings.IndexByte(user, '%') >= 0 {
-		if decoded, bad := url.PathUnescape(user); bad == nil {
-			name, err = pool.ParseName(decoded)
-		}
-	}
-	if err != nil {
+	name, err := parse(user, pool.ParseName)
+	switch {
+	case errors.Is(err, errLongName):
+		return w, err.Error(), false
+	case err != nil:
 		return w, "name must be member.site.rig of a-z 0-9 and -", false
 	}
 	f := r.file.Load()
@@ -63,6 +74,27 @@ func (r *Register) Resolve(user string) (w pool.Worker, text string, ok bool) {
 	}
 	w.Name = name.String()
 	return w, "", true
+}
+
+// Leave does nothing: a registered member stays.
+func (r *Register) Leave(uint16) {}
+
+// Keep does nothing: a registered member's index is for ever already.
+func (r *Register) Keep(uint16) error { return nil }
+
+// Check returns an error of the file, as Load's, where it gives the index of
+// shares that were accepted to another member than the rig's full name says.
+// Whether an index is missing is not looked at.
+func (r *Register) Check(member uint16, name string) error {
+	f := r.file.Load()
+	id, _, _ := strings.Cut(name, ".")
+	at := f.at.Again()
+	for i, m := range f.Members {
+		if m.Index == member && m.ID != id {
+			at.Errorf(tomlfile.Index("member", i)+".index", "%d belongs to %s for ever, who worked under it, not to %s", member, id, m.ID)
+		}
+	}
+	return at.Err()
 }
 
 // Members returns the members in the order of the file. They belong to the

@@ -44,7 +44,7 @@ func Control(s Operator) http.Handler {
 func memberOf(w http.ResponseWriter, r *http.Request) (member string, ok bool) {
 	member = r.URL.Query().Get("member")
 	if member != "" && !validMember(member) {
-		http.Error(w, "member must be 1 to 16 of a-z 0-9 -", http.StatusBadRequest)
+		http.Error(w, "member must be an id, 1 to 16 of a-z 0-9 -, or an address", http.StatusBadRequest)
 		return "", false
 	}
 	return member, true

@@ -164,8 +164,8 @@ func publicBlock(b *Block) PublicBlock {
 		Hash: b.Hash, Height: b.Height, State: b.State, Confirmations: b.Confirmations,
 		Value: b.Value, Found: b.Found, Split: b.Split,
 	}
-	if name, err := pool.ParseName(b.Worker); err == nil {
-		out.Member = name.Member
+	if member, _, named := strings.Cut(b.Worker, "."); named { // else the index alone is known
+		out.Member = member
 	}
 	return out
 }

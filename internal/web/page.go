@@ -2,8 +2,10 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"html/template"
+	"slices"
 	"time"
 
 	"cordee/pool"
@@ -16,6 +18,9 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // pageBlocks bounds the blocks on the page; /api/blocks has more.
 const pageBlocks = 20
+
+// pageMembers bounds the members on the page; /api/members has all of an open pool.
+const pageMembers = 200
 
 // sign is a state that never speaks by colour alone: class colours it, mark and
 // text say it.
@@ -38,7 +43,8 @@ type page struct {
 	Nodes                               []pageNode
 	Members                             []pageMember
 	Blocks                              []pageBlock
-	Shown, Total                        string // how many blocks, where not all are shown
+	Largest, Everybody                  string // how many members, where not all are shown
+	Shown, Total                        string // how many blocks, likewise
 }
 
 type pageNode struct {
@@ -107,7 +113,7 @@ func newPage(k *look, l *language) *page {
 		}
 		p.Nodes = append(p.Nodes, pageNode{n.Name, integer(int64(n.Height)), newSign(class, say(l.node, n.State)), n.Followed})
 	}
-	for i, m := range k.Members.Members {
+	for i, m := range largest(k.Members.Members, pageMembers) {
 		p.Members = append(p.Members, pageMember{
 			Name: l.member(m.Member, m.Index), Expected: l.amount(m.Expected), Maturing: l.amount(m.Maturing),
 			Carried: l.amount(m.Carried), Paid: l.amount(m.Paid),
@@ -115,6 +121,9 @@ func newPage(k *look, l *language) *page {
 		if m.Outputs != 0 {
 			p.Members[i].Outputs = sats(m.Outputs)
 		}
+	}
+	if all := len(k.Members.Members); len(p.Members) < all {
+		p.Largest, p.Everybody = integer(int64(len(p.Members))), integer(int64(all))
 	}
 	for i := range min(len(k.Blocks.Blocks), pageBlocks) {
 		b := &k.Blocks.Blocks[i]
@@ -139,6 +148,17 @@ func iso(t time.Time) string {
 }
 
 func (l *language) amount(n int64) amount { return amount{sats(n), l.btc(n)} }
+
+// largest returns at most n of the members: those who may expect most, if some
+// must be left out.
+func largest(list []Account, n int) []Account {
+	if len(list) <= n {
+		return list
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Account) int { return cmp.Compare(b.Expected, a.Expected) })
+	return list[:n]
+}
 
 // member names a member, or the work that nobody has claimed.
 func (l *language) member(id string, index uint16) string {

@@ -272,7 +272,9 @@ func TestCrowd(t *testing.T) {
 }
 
 // The longest lists are cut, and say so.
-func TestManyBlocks(t *testing.T) {
+func TestLongLists(t *testing.T) { synctest.Test(t, testLongLists) }
+
+func testLongLists(t *testing.T) {
 	f := newFixed()
 	for len(f.blocks.Blocks) < 1000 {
 		f.blocks.Blocks = append(f.blocks.Blocks, f.blocks.Blocks[3])
@@ -280,6 +282,17 @@ func TestManyBlocks(t *testing.T) {
 	h := public(f)
 	if _, body := ask(t, h, "/", ""); strings.Count(body, "<details") != 20 || !strings.Contains(body, "20/1\u202f000") {
 		t.Errorf("%d blocks on the page", strings.Count(body, "<details"))
+	}
+	const anybody = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080" // of an open pool
+	for i := range 1000 {
+		f.accounts.Members = append(f.accounts.Members, web.Account{Member: anybody, Index: uint16(100 + i), Expected: int64(1000 + i)})
+	}
+	time.Sleep(2 * time.Second)
+	if _, body := ask(t, h, "/", ""); strings.Count(body, ` class="hash">`+anybody) > 200 || !strings.Contains(body, "200/1\u202f00") || !strings.Contains(body, "1\u202f999") {
+		t.Errorf("%d addresses on the page", strings.Count(body, anybody))
+	}
+	if _, body := ask(t, h, "/api/members", ""); strings.Count(body, anybody) != 1000 {
+		t.Error("the JSON has not all members")
 	}
 	if _, body := ask(t, h, "/api/blocks", ""); strings.Count(body, `"confirmations"`) != 100 || !strings.Contains(body, `"total":1000`) {
 		t.Error("the JSON has not 100 of 1000 blocks")

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"strings"
 	"time"
 
 	"cordee/pool"
@@ -103,5 +104,13 @@ func validHash(s string) bool {
 	return true
 }
 
+// Lengths of an address, the id of a member of an open pool, in bytes.
+const (
+	minAddress = 26
+	maxAddress = 90
+)
+
 // validMember says whether s may name a member. It is asked before the source.
-func validMember(s string) bool { return pool.ValidID(s, pool.MaxMemberID) }
+func validMember(s string) bool {
+	return pool.ValidID(s, pool.MaxMemberID) || len(s) >= minAddress && pool.ValidID(strings.ToLower(s), maxAddress)
+}

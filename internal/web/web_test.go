@@ -69,6 +69,7 @@ func TestControl(t *testing.T) {
 		"/closes":                     `{"closes":[]}`,
 		"/rigs":                       `"name":"alice.barn.one"`,
 		"/rigs?member=alice":          `"accepted":3`,
+		"/payouts?member=mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r": `{"payouts":[]}`, // of an open pool
 	} {
 		r := get(t, h, http.MethodGet, path)
 		body, err := io.ReadAll(r.Body)
@@ -154,6 +155,7 @@ func figures(n uint64) web.Figures {
 type nobody struct{}
 
 func (nobody) Authorize(string) (pool.Worker, string, bool) { return pool.Worker{}, "", false }
+func (nobody) Leave(pool.Worker)                            {}
 func (nobody) Submit(*pool.Batch)                           {}
 
 // metricLine is the text format, version 0.0.4.

@@ -25,7 +25,7 @@ type words struct {
 	Title, Skip, Switch, At, Zone, Reload, Alerts                                                                    string
 	Pool, State, Network, Hashrate, Rigs, LastBlock, NoBlock, Template, Mining, Store, Slot, Treasury                string
 	Nodes, Node, Health, Height, Followed, NoNode                                                                    string
-	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember                                             string
+	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember, Largest                                    string
 	IfFound, Locked, Spendable, Owed                                                                                 string // of the four columns, in their heads
 	AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                            string
 	Blocks, Hash, Confirmations, Value, Found, FoundBy, Newest                                                       string
@@ -49,6 +49,7 @@ var french = &language{
 		Nodes: "Nœuds Bitcoin", Node: "Nœud", Health: "Santé", Height: "Hauteur", Followed: "suivi", NoNode: "Aucun nœud.",
 		Members: "Membres", Member: "Membre", Expected: "Estimé", Maturing: "En maturation", Carried: "Reporté", Paid: "Versé",
 		Parked: "À rattacher", NoMember: "Aucun membre.",
+		Largest: "Les parts les plus grandes sont affichées" + nbsp + ":",
 		IfFound: "si le bloc est trouvé", Locked: "crédité, pas encore dépensable", Spendable: "payé, dépensable", Owed: "dû, pas encore payé",
 		AboutExpected: "La part du membre dans le bloc en cours de minage, payée seulement si la pool le trouve. Ne s’ajoute pas aux autres colonnes.",
 		AboutMaturing: "Crédité par des blocs trouvés qui n’ont pas encore 100 confirmations" + nbsp + ": non dépensable, et perdu si son bloc est écarté de la chaîne. La part en coinbase est déjà une sortie à l’adresse du membre.",
@@ -99,6 +100,7 @@ var english = &language{
 		Nodes: "Bitcoin nodes", Node: "Node", Health: "Health", Height: "Height", Followed: "followed", NoNode: "No node.",
 		Members: "Members", Member: "Member", Expected: "Expected", Maturing: "Maturing", Carried: "Carried", Paid: "Paid",
 		Parked: "To be claimed", NoMember: "No member.",
+		Largest: "The largest parts are shown:",
 		IfFound: "estimate, if the block is found", Locked: "credited, not spendable yet", Spendable: "paid, spendable", Owed: "owed, not paid yet",
 		AboutExpected: "The member’s part of the block being mined, paid only if the pool finds it. Not to be added to the other columns.",
 		AboutMaturing: "Credited by blocks that do not have 100 confirmations yet: it cannot be spent, and is lost if its block leaves the chain. The part in a coinbase is an output to the member’s address already.",
