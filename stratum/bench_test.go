@@ -28,17 +28,18 @@ func (f *feed) TryWrite(bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-func (f *feed) Read(l lender) (int, error) {
-	if f.left == 0 {
-		return 0, net.ErrClosed
+func (f *feed) Serve(r reader) error {
+	for ; f.left > 0; f.left-- {
+		if f.next == len(f.reads) {
+			f.next = 0
+			f.round()
+		}
+		f.next++
+		if !r.work(copy(r.borrow(), f.reads[f.next-1])) {
+			return nil
+		}
 	}
-	f.left--
-	if f.next == len(f.reads) {
-		f.next = 0
-		f.round()
-	}
-	f.next++
-	return copy(l.borrow(), f.reads[f.next-1]), nil
+	return net.ErrClosed
 }
 
 // BenchmarkSession measures a share from the bytes of a read to those of the

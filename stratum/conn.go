@@ -20,10 +20,14 @@ type conn interface {
 	// Handshake does what must be done before the first line can be read.
 	Handshake(deadline time.Time) error
 
-	// Read waits until the rig sent something, then reads once into a buffer
-	// borrowed from l. While it waits it holds none, so that ten thousand idle
-	// rigs need no buffers. io.EOF is a hang-up. On an error no buffer is held.
-	Read(l lender) (int, error)
+	// Serve waits until the rig sent something, reads once into a buffer borrowed
+	// from r and lets r work on it, again and again until r says that it is enough,
+	// which is no error. While it waits it holds no buffer, so that ten thousand
+	// idle rigs need none. io.EOF is a hang-up. On an error no buffer is held.
+	Serve(r reader) error
+
+	// Recheck is called once a second: see tcpConn.
+	Recheck()
 
 	// TryWrite writes what the socket takes at once, and never blocks. A full
 	// socket is a short count without an error. What was counted cannot be
@@ -41,8 +45,12 @@ type conn interface {
 	Remote() string
 }
 
-// lender lends read buffers.
-type lender interface {
+// reader takes what a conn reads. It is asked by one goroutine.
+type reader interface {
 	borrow() []byte
 	giveBack()
+
+	// work takes n bytes at the front of the buffer, gives it back, and says
+	// whether to go on.
+	work(n int) (more bool)
 }

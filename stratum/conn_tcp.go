@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,10 +23,13 @@ type tcpConn struct {
 	raw    syscall.RawConn
 	remote atomic.Pointer[string]
 
-	lender  lender // of the Read in progress
-	readN   int
+	reader  reader // of the Serve in progress
 	readErr error
 	readFn  func(fd uintptr) bool
+	serving atomic.Bool // from then on Close only shuts the socket, until Serve is over
+	drained atomic.Bool // a short read was taken for all there is
+	peekFn  func(fd uintptr)
+	peeked  bool // there is more, or the end
 
 	bufs     [][]byte // of the write in progress
 	writeN   int
@@ -56,12 +60,11 @@ func newTCPConn(nc net.Conn) (*tcpConn, bool) {
 	c := &tcpConn{nc: nc, raw: raw}
 	remote := nc.RemoteAddr().String()
 	c.remote.Store(&remote)
-	c.readFn, c.tryFn, c.waitFn = c.readOnce, c.tryOnce, c.waitOnce
+	c.readFn, c.tryFn, c.waitFn, c.peekFn = c.readAll, c.tryOnce, c.waitOnce, c.peek
 	return c, true
 }
 
 func (c *tcpConn) Remote() string            { return *c.remote.Load() }
-func (c *tcpConn) Close() error              { return c.nc.Close() }
 func (c *tcpConn) Handshake(time.Time) error { return nil }
 func (c *tcpConn) Held() bool                { return false }
 
@@ -102,34 +105,92 @@ func (c *tcpConn) ReadHeader(deadline time.Time) (client netip.AddrPort, err err
 	return client, c.nc.SetReadDeadline(time.Time{})
 }
 
-// Read tries first and waits only when there is nothing. Both happen inside one
-// raw.Read: the poller forgets an edge that comes between two of them.
-func (c *tcpConn) Read(l lender) (int, error) {
-	c.lender, c.readN, c.readErr = l, 0, nil
-	if err := c.raw.Read(c.readFn); err != nil {
-		return 0, err
+// Serve is one raw.Read for as long as the connection lives: the poller forgets
+// an edge that comes between two of them, so that each would have to begin with a
+// read that mostly finds nothing, and a share costs two system calls to read.
+//
+// A read that does not fill its buffer has taken all there was, and what comes
+// later is a new edge (epoll(7)). Two things are not: a hang-up that came with the
+// last bytes, and bytes behind an urgent one. For those Recheck looks.
+func (c *tcpConn) Serve(r reader) error {
+	c.reader, c.readErr = r, nil
+	c.serving.Store(true)
+	defer c.serving.Store(false)
+	for {
+		err := c.raw.Read(c.readFn)
+		if errors.Is(err, os.ErrDeadlineExceeded) { // by Recheck: read again
+			err = c.nc.SetReadDeadline(time.Time{})
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return c.readErr
 	}
-	return c.readN, c.readErr
 }
 
-func (c *tcpConn) readOnce(fd uintptr) bool {
-	b := c.lender.borrow()
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(fd), b) })
-	switch {
-	case errors.Is(err, unix.EAGAIN):
-		c.lender.giveBack()
-		return false
-	case err != nil:
-		c.lender.giveBack()
-		c.readErr = err
-	case n == 0:
-		c.lender.giveBack()
-		c.readErr = io.EOF
-	default:
-		c.readN = n
+// readAll reads and has it worked on until there is nothing (false: wait) or it is
+// over.
+func (c *tcpConn) readAll(fd uintptr) bool {
+	c.drained.Store(false)
+	for {
+		b := c.reader.borrow()
+		n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(fd), b) })
+		if n <= 0 {
+			c.reader.giveBack()
+			if errors.Is(err, unix.EAGAIN) {
+				return false
+			}
+			if c.readErr = err; err == nil {
+				c.readErr = io.EOF
+			}
+			return true
+		}
+		if !c.reader.work(n) {
+			return true
+		}
+		if n < len(b) {
+			c.drained.Store(true)
+			return false
+		}
 	}
-	return true
 }
+
+// Recheck has Serve read again where it took a short read for the last and there
+// is more, or the end.
+func (c *tcpConn) Recheck() {
+	if !c.drained.Swap(false) {
+		return
+	}
+	if err := c.raw.Control(c.peekFn); err == nil && c.peeked {
+		_ = c.nc.SetReadDeadline(longAgo) // of a socket that is gone: Serve knows by itself
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+func (c *tcpConn) peek(fd uintptr) {
+	var b [1]byte
+	_, err := ignoringEINTR(func() (int, error) {
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return n, err
+	})
+	c.peeked = !errors.Is(err, unix.EAGAIN)
+}
+
+// Close ends the connection. While Serve runs the socket is only shut, which ends
+// Serve: closing it waits for Serve, whose own goroutine may be the one that
+// closes.
+func (c *tcpConn) Close() error {
+	if c.serving.Load() {
+		return c.raw.Control(shut)
+	}
+	return c.nc.Close()
+}
+
+func shut(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) } // one that is not connected any more is shut
 
 func (c *tcpConn) TryWrite(bufs [][]byte) (int, error) {
 	c.bufs, c.writeN, c.writeErr = bufs, 0, nil

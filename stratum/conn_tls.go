@@ -28,7 +28,8 @@ type tlsConn struct {
 
 	shaking atomic.Bool // in the handshake
 	inLane  bool        // of the handshake's goroutine alone
-	fd      uintptr     // of the Read in progress
+	fd      uintptr     // of the read in progress
+	readN   int         // what it brought
 
 	mu     sync.Mutex // leaf; not held while crypto/tls works
 	held   *cipherBuf // nil when nothing is
@@ -106,11 +107,31 @@ func (c *tlsConn) leaveLane() {
 	}
 }
 
-// readOnce is tcpConn's, with a decryption in it: crypto/tls reads until it has a
+// Serve reads record by record. What crypto/tls has read ahead is not in the
+// socket, so each begins with a try, inside a raw.Read of its own.
+func (c *tlsConn) Serve(r reader) error {
+	c.reader = r
+	for {
+		c.readN, c.readErr = 0, nil
+		if err := c.raw.Read(c.readFn); err != nil {
+			return err
+		}
+		if c.readErr != nil {
+			return c.readErr
+		}
+		if !r.work(c.readN) {
+			return nil
+		}
+	}
+}
+
+func (*tlsConn) Recheck() {} // every read begins with a try
+
+// readOnce is one read with a decryption in it: crypto/tls reads until it has a
 // record, or until the socket has nothing, in which case the poller is asked.
 func (c *tlsConn) readOnce(fd uintptr) bool {
 	c.fd = fd
-	n, err := c.tls.Read(c.lender.borrow())
+	n, err := c.tls.Read(c.reader.borrow())
 	if c.Held() { // what TLS itself answered
 		if perr := c.push(); perr != nil {
 			err = perr
@@ -120,7 +141,7 @@ func (c *tlsConn) readOnce(fd uintptr) bool {
 		c.readN = n // an error will come again
 		return true
 	}
-	c.lender.giveBack()
+	c.reader.giveBack()
 	if errors.Is(err, errNothing) {
 		return false
 	}

@@ -111,7 +111,7 @@ type answer struct {
 	reject pool.Reject
 }
 
-// borrow implements lender.
+// borrow implements reader.
 func (s *session) borrow() []byte {
 	d := s.srv.desks.Get().(*desk)
 	d.n = copy(d.buf[:], s.partial)
@@ -119,7 +119,7 @@ func (s *session) borrow() []byte {
 	return d.buf[d.n:]
 }
 
-// giveBack implements lender.
+// giveBack implements reader.
 func (s *session) giveBack() {
 	d := s.desk
 	s.desk = nil
@@ -147,23 +147,31 @@ func (s *session) run() (reason CloseReason) {
 	if r := s.greet(); r != CloseNone {
 		return r
 	}
-	for {
-		n, err := s.conn.Read(s)
-		if err != nil {
-			return readReason(err)
-		}
-		s.srv.count.in.Add(uint64(n))
-		s.mu.Lock()
-		s.busy = true
-		s.mu.Unlock()
-		s.take(n)
-		s.deliver()
-		s.giveBack()
-		if s.end != CloseNone {
-			return s.end
-		}
-		s.breathe()
+	if err := s.conn.Serve(s); err != nil {
+		return readReason(err)
 	}
+	return s.end
+}
+
+// work implements reader: it is one read, from its bytes to the answers.
+func (s *session) work(n int) (more bool) {
+	s.srv.count.in.Add(uint64(n))
+	s.mu.Lock()
+	closed := s.reason != CloseNone // what a socket still holds when it is shut
+	s.busy = !closed
+	s.mu.Unlock()
+	if closed {
+		s.giveBack()
+		return false
+	}
+	s.take(n)
+	s.deliver()
+	s.giveBack()
+	if s.end != CloseNone {
+		return false
+	}
+	s.breathe()
+	return true
 }
 
 // take works through the complete lines of one read, n new bytes.

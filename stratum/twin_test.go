@@ -28,7 +28,21 @@ func newTwin(room int) *twin {
 	return t
 }
 
-func (t *twin) Read(l lender) (int, error) {
+func (t *twin) Serve(r reader) error {
+	for {
+		n, err := t.read(r)
+		if err != nil {
+			return err
+		}
+		if !r.work(n) {
+			return nil
+		}
+	}
+}
+
+func (*twin) Recheck() {}
+
+func (t *twin) read(r reader) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.in) == 0 && !t.eof && !t.closed {
@@ -40,7 +54,7 @@ func (t *twin) Read(l lender) (int, error) {
 	case len(t.in) == 0:
 		return 0, io.EOF
 	}
-	n := copy(l.borrow(), t.in)
+	n := copy(r.borrow(), t.in)
 	t.in = t.in[:copy(t.in, t.in[n:])]
 	return n, nil
 }

@@ -1,0 +1,157 @@
+package stratum
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// pair returns both ends of a connection on loopback.
+func pair(t *testing.T) (ours *tcpConn, rig *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	ours, ok := newTCPConn(nc)
+	if !ok {
+		t.Fatal("no descriptor")
+	}
+	return ours, c.(*net.TCPConn)
+}
+
+// sink is a reader that notes what it read.
+type sink struct {
+	buf  [64]byte
+	got  chan string
+	held int
+	then func()
+}
+
+func (s *sink) borrow() []byte { s.held++; return s.buf[:] }
+func (s *sink) giveBack()      { s.held-- }
+func (s *sink) work(n int) bool {
+	s.got <- string(s.buf[:n])
+	s.giveBack()
+	if s.then != nil {
+		s.then()
+	}
+	return true
+}
+
+// serve runs Serve until it ends.
+func serve(c *tcpConn, s *sink) <-chan error {
+	ended := make(chan error, 1)
+	go func() { ended <- c.Serve(s) }()
+	return ended
+}
+
+// A hang-up that comes with the last bytes gives no edge of its own once both are
+// there: Recheck finds it.
+func TestHangUpWithTheLastBytes(t *testing.T) {
+	c, rig := pair(t)
+	edge := func() { // waits for one, and reads nothing
+		asked := false
+		if err := c.raw.Read(func(uintptr) bool { was := asked; asked = true; return was }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := rig.Write([]byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	edge()
+	if err := rig.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	edge()
+	s := &sink{got: make(chan string, 4)}
+	ended := serve(c, s)
+	if got := <-s.got; got != "last" {
+		t.Fatalf("read %q", got)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, io.EOF) || s.held != 0 {
+				t.Errorf("Serve ended with %v and %d buffers", err, s.held)
+			}
+			return
+		case <-tick.C:
+			c.Recheck()
+		case <-late:
+			t.Fatal("nobody noticed the hang-up")
+		}
+	}
+}
+
+// Recheck disturbs nobody who has more to say.
+func TestRecheckOfALivingRig(t *testing.T) {
+	c, rig := pair(t)
+	s := &sink{got: make(chan string, 4)}
+	ended := serve(c, s)
+	for range 100 {
+		if _, err := rig.Write([]byte("line\n")); err != nil {
+			t.Fatal(err)
+		}
+		c.Recheck()
+		if got := <-s.got; got != "line\n" {
+			t.Fatalf("read %q", got)
+		}
+		c.Recheck()
+	}
+	if err := rig.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Errorf("Serve ended with %v", err)
+	}
+}
+
+// Close ends Serve from another goroutine, and from its own while it works.
+func TestCloseEndsServe(t *testing.T) {
+	c, _ := pair(t)
+	ended := serve(c, &sink{got: make(chan string, 4)})
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; readReason(err) != CloseHangup {
+		t.Errorf("Serve ended with %v", err)
+	}
+
+	c, rig := pair(t)
+	s := &sink{got: make(chan string, 4)}
+	s.then = func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	ended = serve(c, s)
+	if _, err := rig.Write([]byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; readReason(err) != CloseHangup {
+		t.Errorf("Serve ended with %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := rig.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the rig reads %v", err)
+	}
+}
