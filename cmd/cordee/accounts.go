@@ -155,6 +155,15 @@ func (r roster) Members() map[uint16]payout.Member {
 
 func isP2PKH(script []byte) bool { return len(script) == 25 && script[0] == 0x76 }
 
+// membersRemembered returns an error where members.toml gives an index that
+// worked to another member than the data directory remembers.
+func membersRemembered(cfg *config.Config, f *register.File) error {
+	if err := keeper.CheckIndexes(cfg.DataDir, roster{register.New(f)}.Members()); err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return nil
+}
+
 // chain gives the nodes to the keeper.
 type chain struct{ *bitcoind.Cluster }
 

@@ -26,7 +26,7 @@ func doctorCommand() *cli.Command {
 		},
 		Before: noArgs,
 		Action: func(c *cli.Context) error {
-			report := doctor.Run(c.Context, doctor.Options{Config: c.String("config"), Deep: c.Bool("deep"), Ask: askPool, Store: examineStore})
+			report := doctor.Run(c.Context, doctor.Options{Config: c.String("config"), Deep: c.Bool("deep"), Ask: askPool, Store: examineStore, Members: membersRemembered})
 			if err := emit(c, report, func(w io.Writer) { printReport(w, &report) }); err != nil {
 				return err
 			}

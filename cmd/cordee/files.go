@@ -105,5 +105,5 @@ func checkConfig(path string) (configReport, error) {
 	}
 	report.Members = len(register.New(members).Members())
 	_, err = loadFirmware(cfg)
-	return report, errors.Join(err, cfg.Check())
+	return report, errors.Join(membersRemembered(cfg, members), err, cfg.Check())
 }

@@ -20,6 +20,7 @@ import (
 	"cordee/internal/bitcoind"
 	"cordee/internal/config"
 	"cordee/internal/redisstore"
+	"cordee/internal/register"
 	"cordee/internal/tomlfile"
 	"cordee/pool"
 )
@@ -91,6 +92,8 @@ type Options struct {
 	// the table of firmware allows. The largest one needs the most reserved weight.
 	Classes []pool.Class
 
+	// Members compares the members' file with what the accounts of cfg remember.
+	Members func(cfg *config.Config, f *register.File) error
 	// Store looks at the store of cfg, which is not memory.
 	Store     func(ctx context.Context, cfg *config.Config) redisstore.Examination
 	Ask       func(ctx context.Context, dataDir string) (Pool, error)
@@ -109,6 +112,9 @@ func (o *Options) fill() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Members == nil {
+		o.Members = func(*config.Config, *register.File) error { return nil }
+	}
 	if o.Ask == nil {
 		o.Ask = func(context.Context, string) (Pool, error) { return Pool{}, ErrNoPool }
 	}
@@ -123,7 +129,7 @@ func Run(ctx context.Context, o Options) Report {
 		r.problems("configuration", err)
 	} else {
 		r.good("configuration", "%s: network %s, edge %d", o.Config, cfg.Network.Name, cfg.Edge.ID)
-		r.members(cfg)
+		r.members(&o, cfg)
 		r.firmware(&o, cfg)
 		r.files(&o, cfg)
 		r.certificates(&o, cfg)

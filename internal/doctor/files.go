@@ -15,10 +15,14 @@ import (
 	"cordee/internal/register"
 )
 
-func (r *Report) members(cfg *config.Config) {
+func (r *Report) members(o *Options, cfg *config.Config) {
 	f, err := register.Load(cfg.MembersPath, cfg.Network)
 	if err != nil {
 		r.problems("members", err)
+		return
+	}
+	if err := o.Members(cfg, f); err != nil {
+		r.add("members", Fail, "give ids and indexes back as they were: the next start is refused", "%v", err)
 		return
 	}
 	if n := len(f.Members); n == 0 {

@@ -156,6 +156,9 @@ func (k *Keeper) closeSlot(d *drawer) error {
 	if err != nil {
 		return err
 	}
+	if err := k.rememberIndexes(membersOf(s.Sums)); err != nil {
+		return err
+	}
 	b, err := s.Sign(k.cfg.Key)
 	if err != nil {
 		return err
@@ -170,6 +173,15 @@ func (k *Keeper) closeSlot(d *drawer) error {
 	k.log.Info().Str("event", "slot.closed").Uint32("slot", s.Number).Int("shares", len(d.bodies)/shareBody).
 		Int("sums", len(s.Sums)).Dur("took_ms", k.now().Sub(start)).Msg("slot closed")
 	return k.window.AddSlot(s.Number, s.Sums)
+}
+
+// membersOf returns whose work sums is, each perhaps more than once.
+func membersOf(sums []payout.Sum) []uint16 {
+	list := make([]uint16, len(sums))
+	for i, s := range sums {
+		list[i] = s.Member
+	}
+	return list
 }
 
 // weigh makes the newest slot the cut, if it is not.

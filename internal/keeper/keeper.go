@@ -88,6 +88,7 @@ type Keeper struct {
 	head    [32]byte // of the newest slot
 	window  *payout.Window
 	edges   edgeRecords
+	indexes indexes // of who is in slots or ledger
 
 	writing sync.Mutex // one writer of the ledger at a time; guards:
 	ledger  *payout.Ledger
@@ -131,7 +132,8 @@ type known struct {
 
 // New reads what earlier runs left in cfg.Dir and in the journal, and returns a
 // keeper that can pay at once. It asks neither store nor chain. Errors:
-// ErrDamaged, with the file's name; payout.ErrRules; ErrMembers.
+// ErrDamaged, with the file's name; payout.ErrRules; ErrMembers;
+// ErrIndexes.
 func New(cfg Config) (*Keeper, error) {
 	switch {
 	case cfg.Dir == "", cfg.Journal == "", cfg.Log == nil, cfg.Store == nil, cfg.Members == nil, cfg.Chain == nil, cfg.Recovery == nil:
@@ -177,6 +179,9 @@ func New(cfg Config) (*Keeper, error) {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
 	if err := k.checkMembers(); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	if err := k.loadIndexes(); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
 	k.recoverCandidates(cfg.Recovery)
