@@ -202,6 +202,10 @@ func (k *Keeper) weigh() error {
 	return nil
 }
 
+// ErrOlderJournal reports a journal that ends before the newest slot: new shares
+// would get numbers that are counted already, and be taken for those.
+var ErrOlderJournal = errors.New("the journal is an older copy than the slots")
+
 // loadSlots finds the place behind the newest slot and fills the window with as
 // many as a cut there can reach. Where the journal does not have the shares that
 // this needs, payouts are halted and there is no cut: all goes to the treasury.
@@ -232,6 +236,9 @@ func (k *Keeper) loadSlots() (err error) {
 			break
 		}
 	}
+	if err := k.journalHas(k.epoch, k.seq); err != nil {
+		return err
+	}
 	prev := [32]byte{}
 	for n := max(first, 1); n <= k.slots.last; n++ {
 		s, err := k.Slot(n)
@@ -255,6 +262,20 @@ func (k *Keeper) loadSlots() (err error) {
 	if errors.Is(err, journal.ErrDamaged) { // the operator lets the pool mine beside it
 		k.note("slots", err)
 		return k.Halt("journal.damaged", err.Error())
+	}
+	return err
+}
+
+// journalHas returns ErrOlderJournal where the running epoch, or one that is still
+// to come, is the one in which the newest slot ends, and does not have its share.
+func (k *Keeper) journalHas(epoch uint32, seq uint64) error {
+	if epoch < k.cfg.Recovery.Epoch || epoch == 0 {
+		return nil
+	}
+	err := journal.ReadShares(k.cfg.Journal, epoch, seq, seq, func([]byte, *journal.Share) error { return nil })
+	if errors.Is(err, journal.ErrDamaged) {
+		return fmt.Errorf("slot %d counts shares of epoch %d up to %d, and this journal begins epoch %d: %w",
+			k.slots.last, epoch, seq, k.cfg.Recovery.Epoch, ErrOlderJournal)
 	}
 	return err
 }

@@ -132,8 +132,8 @@ type known struct {
 
 // New reads what earlier runs left in cfg.Dir and in the journal, and returns a
 // keeper that can pay at once. It asks neither store nor chain. Errors:
-// ErrDamaged, with the file's name; payout.ErrRules; ErrMembers;
-// ErrIndexes.
+// ErrDamaged, with the file's name; ErrOlderJournal; payout.ErrRules;
+// ErrMembers; ErrIndexes.
 func New(cfg Config) (*Keeper, error) {
 	switch {
 	case cfg.Dir == "", cfg.Journal == "", cfg.Log == nil, cfg.Store == nil, cfg.Members == nil, cfg.Chain == nil, cfg.Recovery == nil:
