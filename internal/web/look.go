@@ -185,5 +185,5 @@ func conditionOf(s *Status, a *Accounts) string {
 // mines says whether rigs get fresh work from a healthy node.
 func mines(s *Status) bool {
 	healthy := func(n Node) bool { return n.Healthy }
-	return s.Height > 0 && s.TemplateAge <= staleTemplate && slices.ContainsFunc(s.Nodes, healthy)
+	return s.Height > 0 && s.TemplateAge <= staleTemplate && s.NoJob == "" && slices.ContainsFunc(s.Nodes, healthy)
 }

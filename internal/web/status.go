@@ -51,6 +51,7 @@ type Status struct {
 	TemplateAge float64           `json:"template_age_seconds"`
 	Value       int64             `json:"value_sats"`
 	Txs         int               `json:"transactions"`
+	NoJob       string            `json:"no_job,omitempty"` // why none of the newest tip is out: rigs mine on an old one
 	Difficulty  float64           `json:"network_difficulty"`
 	Connections int               `json:"connections"`
 	Hashrate    float64           `json:"hashrate"`
