@@ -14,7 +14,7 @@ import (
 const (
 	shipEvery    = 10 * time.Second // the store is compared with the files this often without a poke
 	shipSoonest  = time.Second      // first wait after a failure, doubled up to
-	shipLatest   = 30 * time.Second
+	shipLatest   = 5 * time.Second
 	storeTimeout = 10 * time.Second // of one call
 )
 
@@ -66,6 +66,7 @@ func (k *Keeper) ship(ctx context.Context) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-poked:
+		case <-k.pokeLift:
 		}
 		timer.Stop()
 	}
