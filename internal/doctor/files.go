@@ -76,12 +76,15 @@ func nearest(dir string) string {
 func (r *Report) directory(name, dir string) {
 	there := nearest(dir)
 	st, err := os.Stat(there)
+	denied := unix.Access(there, unix.W_OK|unix.X_OK)
 	switch {
 	case err != nil:
 		r.add(name, Fail, "correct data_dir, or the rights on the way to it", "%v", err)
 	case !st.IsDir():
 		r.add(name, Fail, "move it away, or choose another data_dir", "%s is not a directory", there)
-	case unix.Access(there, unix.W_OK|unix.X_OK) != nil:
+	case errors.Is(denied, unix.EROFS):
+		r.add(name, Fail, "mount it for writing; a disk that the system made read-only has failed: read its log (dmesg)", "%s: its file system is read-only", there)
+	case denied != nil:
 		r.add(name, Fail, "chown it to the user that runs the pool", "%s cannot be written by this user", there)
 	case there != dir:
 		r.good(name, "%s is made at the first start", dir)
