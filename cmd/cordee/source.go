@@ -130,5 +130,6 @@ func (p *process) accountsInto(s *web.Status) {
 		Kind: kind, State: k.Ship, Since: k.ShipSince, Why: k.ShipWhy, Slot: k.Slot, StoreSlot: k.StoreSlot,
 		Events: k.Events, StoreEvents: k.StoreEvents, Problems: append([]string{}, k.StoreProblems...),
 	}
+	s.Class = k.Class
 	s.Halts, s.Trouble = haltsOf(p.keeper.HaltLog()).Halts, troubles(&k)
 }

@@ -79,6 +79,8 @@ type Pool struct {
 	Reason      string // of the last one
 	Rigs        int
 	Halts       []string // why payouts stop
+	Class       string   // the largest that a rig here mines; "" before it is known
+	NoJob       string   // why rigs mine on an old block; "" where they do not
 }
 
 // ErrNoPool is what Options.Ask returns where no pool runs.
@@ -100,6 +102,8 @@ type Options struct {
 	Disk      func(dir string) (free, total uint64, err error) // bytes that the pool may use, and of all
 	OpenFiles func() (uint64, error)
 	Now       func() time.Time
+
+	inUse pool.Class // largest class of the running pool's rigs; zero where that is not known
 }
 
 func (o *Options) fill() {
@@ -171,6 +175,10 @@ func (r *Report) running(ctx context.Context, o *Options, cfg *config.Config) bo
 	r.good("pool", "it runs on %s, %d rigs, mining block %d", p.Network, p.Rigs, p.Height)
 	if p.Network != cfg.Network.Name {
 		r.add("pool: network", Fail, "restart the pool, or undo the change of network", "it runs on %s, the file says %s", p.Network, cfg.Network.Name)
+	}
+	o.inUse, _ = pool.ClassByName(p.Class)
+	if p.NoJob != "" {
+		r.add("pool: jobs", Fail, "mend what it names: rigs mine on an old block, and are sent to their backup pool after a minute", "none of the new tip can be made: %s", p.NoJob)
 	}
 	if p.Height == 0 {
 		r.add("pool: template", Fail, "look at the checks of the nodes below", "it has none yet")

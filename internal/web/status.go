@@ -54,6 +54,7 @@ type Status struct {
 	NoJob       string            `json:"no_job,omitempty"` // why none of the newest tip is out: rigs mine on an old one
 	Difficulty  float64           `json:"network_difficulty"`
 	Connections int               `json:"connections"`
+	Class       string            `json:"class"` // the largest that a job of the newest template is of; "" for none
 	Hashrate    float64           `json:"hashrate"`
 	Credited    uint64            `json:"shares_credited"`
 	Lost        uint64            `json:"shares_not_durable"`
