@@ -134,7 +134,7 @@ func unripeOf(blocks []keeper.BlockStatus) map[uint16]int64 {
 func accountOf(m *keeper.MemberStatus, unripe int64) web.Account {
 	drained := max(-m.Maturing, 0) // immature outputs beyond what their blocks credit
 	return web.Account{
-		Member: m.ID, Index: m.Member, Expected: m.Expected,
+		Member: m.ID, Index: m.Member, Expected: m.Expected, Direct: m.Direct,
 		Maturing: m.Maturing + drained + unripe, Outputs: unripe,
 		Carried: m.Carried + m.Reserved - drained, Paid: m.Paid - unripe,
 	}

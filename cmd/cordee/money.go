@@ -136,9 +136,9 @@ func membersCommand() *cli.Command {
 func printAccounts(w io.Writer, a web.Accounts) {
 	rows := make([]string, 0, len(a.Members))
 	for _, m := range a.Members {
-		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d", m.Member, m.Expected, m.Maturing, m.Outputs, m.Carried, m.Paid))
+		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d\t%d", m.Member, m.Expected, m.Direct, m.Maturing, m.Outputs, m.Carried, m.Paid))
 	}
-	table(w, "member\texpected (if the block is found)\tmaturing\tof which in a coinbase\tcarried\tpaid", rows)
+	table(w, "member\texpected (if the block is found)\tits coinbase pays\tmaturing\tof which in a coinbase\tcarried\tpaid", rows)
 	fmt.Fprintf(w, "treasury %d sats, last closed slot %d, store: %s\n", a.Treasury, a.Slot, a.Store)
 	for _, h := range a.Halts {
 		fmt.Fprintf(w, "HALTED\tpayouts stop: %s\n", h)

@@ -32,6 +32,7 @@ type Account struct {
 	Member   string `json:"member"`
 	Index    uint16 `json:"index"`
 	Expected int64  `json:"expected_sats"`
+	Direct   int64  `json:"direct_sats"`               // what that block's own coinbase would pay, what was carried among it, for a rig of the largest class here
 	Maturing int64  `json:"maturing_sats"`             // by blocks that may still be orphaned
 	Outputs  int64  `json:"maturing_in_coinbase_sats"` // of Maturing: already in an output of the member's, not spendable yet
 	Carried  int64  `json:"carried_sats"`              // earned by mature blocks, in no output yet

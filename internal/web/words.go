@@ -27,7 +27,7 @@ type words struct {
 	Nodes, Node, Health, Height, Followed, NoNode                                                                    string
 	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember                                             string
 	IfFound, Locked, Spendable, Owed                                                                                 string // of the four columns, in their heads
-	AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                            string
+	Direct, AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                    string
 	Blocks, Hash, Confirmations, Value, Found, FoundBy, Newest                                                       string
 	Split, SplitOf, Credited, PaidHere, Fee, TreasuryOutput, Total, NoSplit, PaysNobody, Outputs, SplitNote, Receipt string
 	Halted, Failing, NotMining, Data                                                                                 string
@@ -50,7 +50,8 @@ var french = &language{
 		Members: "Membres", Member: "Membre", Expected: "Estimé", Maturing: "En maturation", Carried: "Reporté", Paid: "Versé",
 		Parked: "À rattacher", NoMember: "Aucun membre.",
 		IfFound: "si le bloc est trouvé", Locked: "crédité, pas encore dépensable", Spendable: "payé, dépensable", Owed: "dû, pas encore payé",
-		AboutExpected: "La part du membre dans le bloc en cours de minage, payée seulement si la pool le trouve. Ne s’ajoute pas aux autres colonnes.",
+		Direct:        "versé par sa coinbase" + nbsp + ":",
+		AboutExpected: "La part du membre dans le bloc en cours de minage, payée seulement si la pool le trouve. Ne s’ajoute pas aux autres colonnes. Dessous, ce que la coinbase de ce bloc verserait elle-même, reports compris, si un rig au plus grand format de coinbase le trouve" + nnbsp + "; le reste serait reporté.",
 		AboutMaturing: "Crédité par des blocs trouvés qui n’ont pas encore 100 confirmations" + nbsp + ": non dépensable, et perdu si son bloc est écarté de la chaîne. La part en coinbase est déjà une sortie à l’adresse du membre.",
 		AboutCarried:  "Acquis par des blocs de 100 confirmations et plus, mais pas encore versé, par exemple sous le seuil de versement.",
 		AboutPaid:     "Payé à l’adresse du membre par la transaction coinbase de nos blocs, 100 confirmations passées" + nbsp + ": dépensable.",
@@ -100,7 +101,8 @@ var english = &language{
 		Members: "Members", Member: "Member", Expected: "Expected", Maturing: "Maturing", Carried: "Carried", Paid: "Paid",
 		Parked: "To be claimed", NoMember: "No member.",
 		IfFound: "estimate, if the block is found", Locked: "credited, not spendable yet", Spendable: "paid, spendable", Owed: "owed, not paid yet",
-		AboutExpected: "The member’s part of the block being mined, paid only if the pool finds it. Not to be added to the other columns.",
+		Direct:        "paid by its coinbase:",
+		AboutExpected: "The member’s part of the block being mined, paid only if the pool finds it. Not to be added to the other columns. Below, what that block’s coinbase would pay itself, carried amounts included, if a rig of the largest coinbase format finds it; the rest would be carried.",
 		AboutMaturing: "Credited by blocks that do not have 100 confirmations yet: it cannot be spent, and is lost if its block leaves the chain. The part in a coinbase is an output to the member’s address already.",
 		AboutCarried:  "Earned by blocks with 100 confirmations, and not paid yet, for example while below the payout threshold.",
 		AboutPaid:     "Paid to the member’s address by the coinbase of our blocks, 100 confirmations later: it can be spent.",
