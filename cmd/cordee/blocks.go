@@ -36,6 +36,9 @@ func blocksOf(seen []pool.Block, accounts *keeper.Status, tip int32) web.Blocks 
 			Hash: b.Hash.String(), Height: b.Height, State: b.State, Confirmations: b.Confirmations,
 			Value: b.Value, Worker: b.Worker, Found: time.UnixMilli(b.Found), Answers: b.Answers,
 		}
+		if b.Member != 0 { // else nobody has claimed the work
+			x.Member = ids[b.Member]
+		}
 		if s := settled[x.Hash]; s != nil {
 			x.Split = splitOf(s, ids)
 			delete(settled, x.Hash)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func blocksCommand() *cli.Command {
 func printBlocks(w io.Writer, blocks web.Blocks) {
 	rows := make([]string, 0, len(blocks.Blocks))
 	for _, b := range blocks.Blocks {
-		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), b.Worker))
+		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), cmp.Or(b.Worker, b.Member)))
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "no block yet")
@@ -58,8 +59,8 @@ func printBlock(w io.Writer, b *web.Block) {
 		fmt.Sprintf("state\t%s, %d confirmations", b.State, b.Confirmations),
 		"reward\t" + btc(b.Value),
 	}
-	if b.Worker != "" {
-		rows = append(rows, fmt.Sprintf("found by\t%s, %s", b.Worker, clock(b.Found)))
+	if finder := cmp.Or(b.Worker, b.Member); finder != "" {
+		rows = append(rows, fmt.Sprintf("found by\t%s, %s", finder, clock(b.Found)))
 	}
 	for node, answer := range b.Answers {
 		rows = append(rows, fmt.Sprintf("node %s\t%s", node, answer))

@@ -162,7 +162,7 @@ func lookAt(source Source, at time.Time) *look {
 func publicBlock(b *Block) PublicBlock {
 	out := PublicBlock{
 		Hash: b.Hash, Height: b.Height, State: b.State, Confirmations: b.Confirmations,
-		Value: b.Value, Found: b.Found, Split: b.Split,
+		Value: b.Value, Found: b.Found, Split: b.Split, Member: b.Member,
 	}
 	if name, err := pool.ParseName(b.Worker); err == nil {
 		out.Member = name.Member

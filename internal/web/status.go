@@ -171,7 +171,8 @@ type Block struct {
 	State         pool.BlockState   `json:"state"`
 	Confirmations int64             `json:"confirmations"`
 	Value         int64             `json:"value_sats"`
-	Worker        string            `json:"worker"` // "" where an earlier run found it
+	Worker        string            `json:"worker"`           // "" where an earlier run found it
+	Member        string            `json:"member,omitempty"` // whose rig that was; "" for nobody's, and where only the ledger knows the block
 	Found         time.Time         `json:"found,omitzero"`
 	Answers       map[string]string `json:"answers"`
 	Split         *Split            `json:"split,omitempty"` // nil until the ledger has the block
