@@ -115,6 +115,8 @@ type Keeper struct {
 	pokeShip  chan struct{} // something new is to be shipped
 	pokeLift  chan struct{} // people say that the store may be right again
 	pokeChain chan struct{}
+
+	pokeHealth chan struct{} // the store is back
 }
 
 // receiptKey names what a block says of its receipt. The commitment alone does
@@ -164,7 +166,7 @@ func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
 		Files: filesOf(&cfg), cfg: cfg, log: cfg.Logger, now: cfg.Now, tail: journal.NewTail(cfg.Journal),
 		candidates: map[chainhash.Hash]*candidate{}, receipts: map[receiptKey]known{}, ancestors: map[chainhash.Hash]ancestor{}, trouble: map[string]string{},
-		pokeShip: make(chan struct{}, 1), pokeLift: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1),
+		pokeShip: make(chan struct{}, 1), pokeLift: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1), pokeHealth: make(chan struct{}, 1),
 	}
 	var err error
 	if k.slots, err = openShelf(filepath.Join(cfg.Dir, "slots"), ".slot"); err != nil {

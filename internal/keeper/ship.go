@@ -99,6 +99,7 @@ func (k *Keeper) Ship(ctx context.Context) error {
 	k.note("store", err)
 	switch {
 	case err == nil && before != "":
+		poke(k.pokeHealth)
 		k.log.Info().Str("event", "store.back").Msg("the store is back and has all that waited on disk")
 	case state == ShipStopped:
 		return errors.Join(err, k.Halt(storeHalt(err), err.Error()))
