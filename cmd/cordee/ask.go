@@ -63,7 +63,11 @@ func talk(ctx context.Context, socket, method, path string, body io.Reader, into
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return fmt.Errorf("the pool answered %s: %s", resp.Status, strings.TrimSpace(string(b)))
+		text := strings.TrimSpace(string(b))
+		if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest { // it says what was wrong with the question
+			return errors.New(text)
+		}
+		return fmt.Errorf("the pool answered %s: %s", resp.Status, text)
 	}
 	return json.NewDecoder(resp.Body).Decode(into)
 }
