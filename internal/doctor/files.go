@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +31,11 @@ func (r *Report) members(o *Options, cfg *config.Config) {
 		r.add("members", Warn, "add a [[member]]: until then every rig is refused or parked", "%s has none", cfg.MembersPath)
 	} else {
 		r.good("members", "%s: %d", cfg.MembersPath, n)
+	}
+	for _, m := range f.Members { // as init writes its example: the only address it knows
+		if slices.ContainsFunc(m.Destinations, func(d register.Destination) bool { return bytes.Equal(d.Script, cfg.Payout.TreasuryScript) }) {
+			r.add("member "+m.ID, Warn, "write the member's own address, before a block is found", "%s is paid to the treasury's address: nobody can tell it from what is owed to all", m.ID)
+		}
 	}
 }
 
