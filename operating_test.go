@@ -70,3 +70,34 @@ func TestEveryEventIsExplained(t *testing.T) {
 		}
 	}
 }
+
+var (
+	heading = regexp.MustCompile(`(?m)^## (.+)$`)
+	link    = regexp.MustCompile(`\]\(#([^)]+)\)`)
+	noMark  = regexp.MustCompile(`[^a-z0-9 -]`)
+)
+
+// TestOperatingHasOneAnswer: docs/operating.md answers each question once, and
+// its contents name each; whoever edits one of two copies leaves the other wrong.
+func TestOperatingHasOneAnswer(t *testing.T) {
+	text := readFile(t, "docs/operating.md")
+	var anchors []string
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		anchor := strings.ReplaceAll(noMark.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")
+		if slices.Contains(anchors, anchor) {
+			t.Errorf("%q stands twice", m[1])
+		}
+		anchors = append(anchors, anchor)
+	}
+	contents, _, _ := strings.Cut(text, "\n## ")
+	for _, a := range anchors {
+		if !strings.Contains(contents, "(#"+a+")") {
+			t.Errorf("the contents do not name #%s", a)
+		}
+	}
+	for _, m := range link.FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(anchors, m[1]) {
+			t.Errorf("#%s leads nowhere", m[1])
+		}
+	}
+}

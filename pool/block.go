@@ -52,7 +52,8 @@ type Block struct {
 	Hash          chainhash.Hash
 	Height        int32
 	State         BlockState
-	Worker        string            // full name of the rig that found it
+	Worker        string            // full name of the rig that found it; "" where an earlier run did
+	Member        uint16            // whose work it was, as its coinbase says; 0 is nobody's
 	Value         int64             // sats of its coinbase
 	Found         int64             // Unix milliseconds
 	Confirmations int64             // as last seen; 0 until active

@@ -28,7 +28,7 @@ const (
 	CloseNotDurable               // shares cannot be stored: the rig should fail over
 	CloseDraining                 // the server stops
 	CloseServerFull               // MaxConns, or no free extranonce1
-	CloseNotPublished             // refused between Withdraw and the next Publish
+	CloseNotPublished             // refused between Withdraw and the next Publish, or no job could be made
 	ClosePanic                    // our defect, contained
 	CloseBadProxy                 // no PROXY header, where the network must send one
 	CloseNotTLS                   // something else than TLS on a port of TLS

@@ -60,19 +60,27 @@ func newKeeper(ctx context.Context, cfg *config.Config, st *poolStore, j *journa
 }
 
 // slotKey reads the key that signs slots. On regtest, where nothing is at stake,
-// a missing one is made; elsewhere it is the operator's to make and to keep.
+// a missing one is made; elsewhere it is the operator's to make and to keep. None
+// is made where slots are: they hold by the key that is missing alone.
 func slotKey(cfg *config.Config, log zerolog.Logger) (ed25519.PrivateKey, error) {
-	if _, err := os.Stat(cfg.SlotKeyPath); errors.Is(err, fs.ErrNotExist) && cfg.Network.Name == "regtest" {
+	signed, err := os.ReadDir(filepath.Join(cfg.DataDir, "slots"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if _, err := os.Stat(cfg.SlotKeyPath); errors.Is(err, fs.ErrNotExist) && cfg.Network.Name == "regtest" && len(signed) == 0 {
 		if err := config.WriteSlotKey(cfg.SlotKeyPath); err != nil {
 			return nil, fmt.Errorf("slot key: %w", err)
 		}
 		log.Warn().Str("event", "slot.key_made").Str("file", cfg.SlotKeyPath).Msg("no slot key was there: made one, as is done on regtest only")
 	}
 	key, err := config.ReadSlotKey(cfg.SlotKeyPath)
-	if err != nil {
-		return nil, fmt.Errorf("%w; `cordee init` in an empty directory makes one", err)
+	switch {
+	case err == nil:
+		return key, nil
+	case len(signed) > 0:
+		return nil, fmt.Errorf("%w; the slots in %s are signed with it and hold by no other: restore it from a backup", err, cfg.DataDir)
 	}
-	return key, nil
+	return nil, fmt.Errorf("%w; `cordee init` in an empty directory makes one", err)
 }
 
 // rulesOf are the payout rules of cordee.toml. Receipts name fees in the order
@@ -156,6 +164,13 @@ func (r *roster) Members() map[uint16]payout.Member {
 	if last := r.last.Load(); last != nil && len(list) == len(last.from) && (len(list) == 0 || &list[0] == &last.from[0]) {
 		return last.as
 	}
+	out := payees(list)
+	r.last.Store(&enrolled{list, out})
+	return out
+}
+
+// payees returns list as the keeper knows members, with that of parked work.
+func payees(list []register.Member) map[uint16]payout.Member {
 	out := map[uint16]payout.Member{0: {ID: parkedID}}
 	for _, m := range list {
 		who := payout.Member{ID: m.ID}
@@ -166,11 +181,19 @@ func (r *roster) Members() map[uint16]payout.Member {
 		}
 		out[m.Index] = who
 	}
-	r.last.Store(&enrolled{list, out})
 	return out
 }
 
 func isP2PKH(script []byte) bool { return len(script) == 25 && script[0] == 0x76 }
+
+// membersRemembered returns an error where the register gives an index that worked
+// to another member than the data directory remembers.
+func membersRemembered(cfg *config.Config, list []register.Member) error {
+	if err := keeper.CheckIndexes(cfg.DataDir, payees(list)); err != nil {
+		return fmt.Errorf("%s: %w", registerPath(cfg), err)
+	}
+	return nil
+}
 
 // chain gives the nodes to the keeper.
 type chain struct{ *bitcoind.Cluster }

@@ -27,7 +27,8 @@ func TestSlotKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &config.Config{Network: n, SlotKeyPath: filepath.Join(t.TempDir(), "slot.key")}
+		dir := t.TempDir()
+		return &config.Config{Network: n, DataDir: dir, SlotKeyPath: filepath.Join(dir, "slot.key")}
 	}
 	var log bytes.Buffer
 	c := cfg("regtest")
@@ -44,6 +45,19 @@ func TestSlotKey(t *testing.T) {
 	for _, network := range []string{"main", "testnet4", "signet"} {
 		c := cfg(network)
 		if _, err := slotKey(c, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "cordee init") {
+			t.Errorf("%s: %v", network, err)
+		}
+		if _, err := os.Stat(c.SlotKeyPath); err == nil {
+			t.Errorf("%s: a key was made", network)
+		}
+	}
+	for _, network := range []string{"regtest", "main"} { // no slot would hold by another one
+		c := cfg(network)
+		slots := filepath.Join(c.DataDir, "slots")
+		if err := errors.Join(os.Mkdir(slots, 0o700), os.WriteFile(filepath.Join(slots, "0000000001.slot"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := slotKey(c, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "restore it from a backup") || strings.Contains(err.Error(), "cordee init") {
 			t.Errorf("%s: %v", network, err)
 		}
 		if _, err := os.Stat(c.SlotKeyPath); err == nil {

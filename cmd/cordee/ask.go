@@ -63,7 +63,11 @@ func talk(ctx context.Context, socket, method, path string, body io.Reader, into
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return fmt.Errorf("the pool answered %s: %s", resp.Status, strings.TrimSpace(string(b)))
+		text := strings.TrimSpace(string(b))
+		if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest { // it says what was wrong with the question
+			return errors.New(text)
+		}
+		return fmt.Errorf("the pool answered %s: %s", resp.Status, text)
 	}
 	return json.NewDecoder(resp.Body).Decode(into)
 }
@@ -124,6 +128,9 @@ func printStatus(w io.Writer, s web.Status) {
 	}
 	if !slices.ContainsFunc(s.Nodes, func(n web.Node) bool { return n.Healthy }) {
 		rows = append(rows, fmt.Sprintf("ALARM\tno node can be mined on: the template is %.0f s old, and at 60 s rigs are sent to their backup pool", s.TemplateAge))
+	}
+	if s.NoJob != "" {
+		rows = append(rows, "ALARM\tno job of the new tip can be made: rigs mine on an old block, and after 60 s are sent to their backup pool: "+printable(s.NoJob))
 	}
 	if s.Canary.Refused > 0 {
 		rows = append(rows, fmt.Sprintf("ALARM\tthe node refused %d of our block proposals: %s", s.Canary.Refused, s.Canary.Reason))

@@ -36,6 +36,9 @@ func blocksOf(seen []pool.Block, accounts *keeper.Status, tip int32) web.Blocks 
 			Hash: b.Hash.String(), Height: b.Height, State: b.State, Confirmations: b.Confirmations,
 			Value: b.Value, Worker: b.Worker, Found: time.UnixMilli(b.Found), Answers: b.Answers,
 		}
+		if b.Member != 0 { // else nobody has claimed the work
+			x.Member = ids[b.Member]
+		}
 		if s := settled[x.Hash]; s != nil {
 			x.Split = splitOf(s, ids)
 			delete(settled, x.Hash)
@@ -134,7 +137,7 @@ func unripeOf(blocks []keeper.BlockStatus) map[uint16]int64 {
 func accountOf(m *keeper.MemberStatus, unripe int64) web.Account {
 	drained := max(-m.Maturing, 0) // immature outputs beyond what their blocks credit
 	return web.Account{
-		Member: m.ID, Index: m.Member, Expected: m.Expected,
+		Member: m.ID, Index: m.Member, Expected: m.Expected, Direct: m.Direct,
 		Maturing: m.Maturing + drained + unripe, Outputs: unripe,
 		Carried: m.Carried + m.Reserved - drained, Paid: m.Paid - unripe,
 	}

@@ -37,7 +37,7 @@ func TestBlocksOf(t *testing.T) {
 		},
 	}
 	seen := []pool.Block{
-		{Hash: hash(4), Height: 109, State: pool.BlockAccepted, Value: 1000},
+		{Hash: hash(4), Height: 109, State: pool.BlockAccepted, Value: 1000, Member: 2},
 		{Hash: hash(3), Height: 100, State: pool.BlockActive, Confirmations: 9, Value: 1000, Worker: "alpes.barn.one", Found: 5000},
 	}
 	got := blocksOf(seen, accounts, 109).Blocks
@@ -75,7 +75,7 @@ func TestBlocksOf(t *testing.T) {
 	if u := unripeOf(accounts.Blocks); len(u) != 1 || u[1] != 700 { // of the one immature block of three
 		t.Errorf("unripe %v", u)
 	}
-	if !got[3].Found.IsZero() || got[1].Worker != "alpes.barn.one" {
+	if !got[3].Found.IsZero() || got[1].Worker != "alpes.barn.one" || got[0].Member != "barn" {
 		t.Error("an earlier run's block has a time, or this run's no rig")
 	}
 }

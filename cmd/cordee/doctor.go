@@ -26,7 +26,7 @@ func doctorCommand() *cli.Command {
 		},
 		Before: noArgs,
 		Action: func(c *cli.Context) error {
-			report := doctor.Run(c.Context, doctor.Options{Config: c.String("config"), Deep: c.Bool("deep"), Ask: askPool, Store: examineStore})
+			report := doctor.Run(c.Context, doctor.Options{Config: c.String("config"), Deep: c.Bool("deep"), Ask: askPool, Store: examineStore, Members: membersRemembered})
 			if err := emit(c, report, func(w io.Writer) { printReport(w, &report) }); err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ func askPool(ctx context.Context, dataDir string) (doctor.Pool, error) {
 		halts = append(halts, h.Name)
 	}
 	return doctor.Pool{
-		Halts:   halts,
+		Halts: halts, Class: s.Class, NoJob: s.NoJob,
 		Network: s.Network, Height: s.Height, TemplateAge: time.Duration(s.TemplateAge * float64(time.Second)),
 		Lost: s.Lost, Poisoned: s.Journal.Poisoned, Refused: s.Canary.Refused, Reason: s.Canary.Reason, Rigs: s.Connections,
 	}, err

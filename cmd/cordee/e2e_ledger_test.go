@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +149,8 @@ func TestLedgerCheckAndRebuild(t *testing.T) {
 	if _, err := n.Call(ctx, "invalidateblock", tip); err != nil {
 		t.Fatal(err)
 	}
-	if rep, code := p.ledgerCheck(); code != 1 || rep.Findings[0].Invariant != "chain" || rep.Findings[0].Where != "block "+tip {
+	off := func(f ledgerFinding) bool { return f.Invariant == "chain" && f.Where == "block "+tip } // a rival of ours below it may be back, and be found too
+	if rep, code := p.ledgerCheck(); code != 1 || !slices.ContainsFunc(rep.Findings, off) {
 		t.Errorf("a block that left the chain: exit %d, %+v", code, rep)
 	}
 	if _, err := n.Call(ctx, "reconsiderblock", tip); err != nil {

@@ -101,5 +101,5 @@ func checkConfig(path string) (configReport, error) {
 	}
 	report.Members = len(members.Members())
 	_, err = loadFirmware(cfg)
-	return report, errors.Join(err, cfg.Check())
+	return report, errors.Join(membersRemembered(cfg, members.Members()), err, cfg.Check())
 }

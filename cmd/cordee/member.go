@@ -28,19 +28,16 @@ type memberLine struct {
 
 func memberCommand() *cli.Command {
 	flags := []cli.Flag{configFlag, jsonFlag}
-	list := func(c *cli.Context) (*memberList, error) {
+	read := func(c *cli.Context) (*config.Config, memberRegister, error) {
 		if err := noArgs(c); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cfg, err := config.Load(c.String("config"))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r, err := openRegister(cfg)
-		if err != nil {
-			return nil, err
-		}
-		return newMemberList(cfg, r), nil
+		return cfg, r, err
 	}
 	return &cli.Command{
 		Name:  "member",
@@ -55,20 +52,25 @@ func memberCommand() *cli.Command {
 			{
 				Name: "list", Usage: "every member with index, sites and destinations", Flags: flags,
 				Action: func(c *cli.Context) error {
-					l, err := list(c)
+					cfg, r, err := read(c)
 					if err != nil {
 						return err
 					}
+					l := newMemberList(cfg, r)
 					return emit(c, l, l.print)
 				},
 			},
 			{
 				Name: "check", Usage: "say what is wrong with the file, with line; or that nothing is", Flags: flags,
 				Action: func(c *cli.Context) error {
-					l, err := list(c)
+					cfg, r, err := read(c)
+					if err == nil {
+						err = membersRemembered(cfg, r.Members())
+					}
 					if err != nil {
 						return err
 					}
+					l := newMemberList(cfg, r)
 					if len(l.Members) == 0 && l.Unknown != "" {
 						return fmt.Errorf("%s: no [[member]]: nobody can mine", l.File)
 					}

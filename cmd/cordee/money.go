@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func blocksCommand() *cli.Command {
 func printBlocks(w io.Writer, blocks web.Blocks) {
 	rows := make([]string, 0, len(blocks.Blocks))
 	for _, b := range blocks.Blocks {
-		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), b.Worker))
+		rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s", b.Height, b.Hash, b.State, b.Confirmations, btc(b.Value), cmp.Or(b.Worker, b.Member)))
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(w, "no block yet")
@@ -58,8 +59,8 @@ func printBlock(w io.Writer, b *web.Block) {
 		fmt.Sprintf("state\t%s, %d confirmations", b.State, b.Confirmations),
 		"reward\t" + btc(b.Value),
 	}
-	if b.Worker != "" {
-		rows = append(rows, fmt.Sprintf("found by\t%s, %s", b.Worker, clock(b.Found)))
+	if finder := cmp.Or(b.Worker, b.Member); finder != "" {
+		rows = append(rows, fmt.Sprintf("found by\t%s, %s", finder, clock(b.Found)))
 	}
 	for node, answer := range b.Answers {
 		rows = append(rows, fmt.Sprintf("node %s\t%s", node, answer))
@@ -136,9 +137,9 @@ func membersCommand() *cli.Command {
 func printAccounts(w io.Writer, a web.Accounts) {
 	rows := make([]string, 0, len(a.Members))
 	for _, m := range a.Members {
-		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d", m.Member, m.Expected, m.Maturing, m.Outputs, m.Carried, m.Paid))
+		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d\t%d", m.Member, m.Expected, m.Direct, m.Maturing, m.Outputs, m.Carried, m.Paid))
 	}
-	table(w, "member\texpected (if the block is found)\tmaturing\tof which in a coinbase\tcarried\tpaid", rows)
+	table(w, "member\texpected (if the block is found)\tits coinbase pays\tmaturing\tof which in a coinbase\tcarried\tpaid", rows)
 	fmt.Fprintf(w, "treasury %d sats, last closed slot %d, store: %s\n", a.Treasury, a.Slot, a.Store)
 	for _, h := range a.Halts {
 		fmt.Fprintf(w, "HALTED\tpayouts stop: %s\n", h)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -12,10 +13,26 @@ import (
 // printedJSON marks in App.Metadata that the object of --json is out.
 const printedJSON = "printed-json"
 
-// printLast prints v as the object that --json promises, once.
+// printLast prints v, an object, as the one that --json promises, once. What does
+// not say itself whether all is well gets "ok" before its own fields: it is
+// printed where the command did what it was asked.
 func printLast(c *cli.Context, v any) error {
 	c.App.Metadata[printedJSON] = true
-	return printJSON(c.App.Writer, v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var says struct {
+		OK *bool `json:"ok"`
+	}
+	if err := json.Unmarshal(b, &says); err != nil {
+		return err
+	}
+	if says.OK == nil {
+		b = slices.Concat([]byte(`{"ok":true,`), b[1:])
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s\n", b)
+	return err
 }
 
 // printJSON writes v as one line.

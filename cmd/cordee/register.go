@@ -66,6 +66,14 @@ func (r *readAgain) Members() map[uint16]payout.Member {
 	return r.last
 }
 
+// registerPath returns the file that the register is read from.
+func registerPath(cfg *config.Config) string {
+	if cfg.Open {
+		return cfg.AddressesPath
+	}
+	return cfg.MembersPath
+}
+
 // registerAdvice adds to a register that lacks who worked here what an operator
 // can do.
 func registerAdvice(cfg *config.Config, err error) error {

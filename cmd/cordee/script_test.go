@@ -115,7 +115,8 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
-// object: the last line of the command before is one JSON object.
+// object: the last line of the command before is one JSON object, whose "ok"
+// says whether there is anything on stderr.
 func object(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: object")
@@ -123,6 +124,9 @@ func object(ts *testscript.TestScript, neg bool, args []string) {
 	var v map[string]any
 	if err := json.Unmarshal([]byte(lastLine(ts.ReadFile("stdout"))), &v); err != nil {
 		ts.Fatalf("the last line is not one JSON object: %v", err)
+	}
+	if ok, is := v["ok"].(bool); !is || ok != (ts.ReadFile("stderr") == "") {
+		ts.Fatalf("ok is %v, and stderr is %q", v["ok"], ts.ReadFile("stderr"))
 	}
 }
 

@@ -180,36 +180,20 @@ func build(ctx context.Context, cfg *config.Config, log zerolog.Logger, tolerate
 		return nil, err
 	}
 
-	ack := journal.Durable
-	if cfg.Journal.Written {
-		ack = journal.Written
-	}
-	v := readVersion()
-	j, recovery, err := journal.Open(journal.Config{
-		Dir: cfg.Journal.Dir, Edge: cfg.Edge.ID, Prefix: cfg.Edge.Prefix,
-		Genesis: *cfg.Network.Params.GenesisHash, Program: v.Version + " " + v.Commit,
-		SegmentSize: cfg.Journal.SegmentSize, MinGap: cfg.Journal.MinGap, Ack: ack,
-		TolerateDamage: tolerate, Rig: p.register.Check,
-	})
-	if err != nil {
-		return nil, registerAdvice(cfg, journalAdvice(err))
-	}
-	p.journal = j
-	logRecovery(log, recovery)
-
 	room, err := rigRoom(log, len(cfg.Nodes))
 	if err != nil {
 		return nil, err
 	}
-	if p.keeper, err = newKeeper(ctx, cfg, p.store, j, recovery, p.register, p.nodes, log); err != nil {
-		return nil, registerAdvice(cfg, err)
+	recovery, err := p.openBooks(ctx, tolerate)
+	if err != nil {
+		return nil, err
 	}
 	var quiet time.Duration
 	if cfg.Network.Name == "regtest" {
 		quiet = quietRegtest
 	}
 	p.edge, err = edge.New(edge.Config{
-		Network: cfg.Network, Node: p.nodes, Log: j, Register: p.register, Recovery: recovery,
+		Network: cfg.Network, Node: p.nodes, Log: p.journal, Register: p.register, Recovery: recovery,
 		Payer: p.keeper, Books: p.keeper,
 		Stratum: stratum.Config{
 			Network: cfg.Network, Prefix: cfg.Edge.Prefix, MaxConns: room, Firmware: table, Caps: capsOf(cfg, room), Log: log,

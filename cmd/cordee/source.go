@@ -17,7 +17,7 @@ func (p *process) Status() web.Status {
 	s := web.Status{
 		Network: p.cfg.Network.Name, Version: version, Epoch: e.Epoch, Started: e.Started,
 		Height: e.Height, PrevHash: e.PrevHash, Node: e.Node, TemplateAge: e.TemplateAge,
-		Value: e.Value, Txs: e.Txs, Difficulty: e.Difficulty,
+		Value: e.Value, Txs: e.Txs, NoJob: e.NoJob, Difficulty: e.Difficulty,
 		Connections: st.Connections, Credited: e.Credited, Lost: e.Lost,
 		Shares: st.Shares, Blocks: map[string]uint64{},
 		Canary:      web.Canary(e.Canary),
@@ -130,5 +130,6 @@ func (p *process) accountsInto(s *web.Status) {
 		Kind: kind, State: k.Ship, Since: k.ShipSince, Why: k.ShipWhy, Slot: k.Slot, StoreSlot: k.StoreSlot,
 		Events: k.Events, StoreEvents: k.StoreEvents, Problems: append([]string{}, k.StoreProblems...),
 	}
+	s.Class = k.Class
 	s.Halts, s.Trouble = haltsOf(p.keeper.HaltLog()).Halts, troubles(&k)
 }

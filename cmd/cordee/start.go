@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"cordee/internal/journal"
+	"cordee/internal/keeper"
 )
 
 // maxSocketPath is what sun_path of a Unix socket takes everywhere: 104 bytes
@@ -24,6 +25,42 @@ func journalAdvice(err error) error {
 		return fmt.Errorf("%w\nnothing was changed: keep a copy, look with `cordee journal verify`, and start with --tolerate-damage to mine on beside it", err)
 	}
 	return err
+}
+
+// openBooks opens the journal and the accounts of it. A journal that is older
+// than its slots, as one from a backup may be, is refused, or tolerated as damage
+// is: each try begins an epoch, until that is one that no slot has counted.
+func (p *process) openBooks(ctx context.Context, tolerate bool) (*journal.Recovery, error) {
+	cfg, v := p.cfg, readVersion()
+	ack := journal.Durable
+	if cfg.Journal.Written {
+		ack = journal.Written
+	}
+	for {
+		j, recovery, err := journal.Open(journal.Config{
+			Dir: cfg.Journal.Dir, Edge: cfg.Edge.ID, Prefix: cfg.Edge.Prefix,
+			Genesis: *cfg.Network.Params.GenesisHash, Program: v.Version + " " + v.Commit,
+			SegmentSize: cfg.Journal.SegmentSize, MinGap: cfg.Journal.MinGap, Ack: ack,
+			TolerateDamage: tolerate, Rig: p.register.Check,
+		})
+		if err != nil {
+			return nil, registerAdvice(cfg, journalAdvice(err))
+		}
+		p.journal = j
+		logRecovery(p.log, recovery)
+		p.keeper, err = newKeeper(ctx, cfg, p.store, j, recovery, p.register, p.nodes, p.log)
+		switch {
+		case !errors.Is(err, keeper.ErrOlderJournal):
+			return recovery, registerAdvice(cfg, err)
+		case !tolerate:
+			return nil, fmt.Errorf("%w\nfind a newer copy of %s; where there is none, start with --tolerate-damage: shares behind the copy stay counted, new ones begin behind them", err, cfg.Journal.Dir)
+		}
+		p.log.Error().Str("event", "journal.older").Err(err).Msg("shares that slots count are not in this journal; another epoch is begun, so that none of the new ones is taken for them")
+		p.journal = nil
+		if err := j.Close(); err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+	}
 }
 
 // logRecovery says what the journal's start found. Damage that was tolerated is

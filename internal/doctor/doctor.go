@@ -20,6 +20,7 @@ import (
 	"cordee/internal/bitcoind"
 	"cordee/internal/config"
 	"cordee/internal/redisstore"
+	"cordee/internal/register"
 	"cordee/internal/tomlfile"
 	"cordee/pool"
 )
@@ -78,6 +79,8 @@ type Pool struct {
 	Reason      string // of the last one
 	Rigs        int
 	Halts       []string // why payouts stop
+	Class       string   // the largest that a rig here mines; "" before it is known
+	NoJob       string   // why rigs mine on an old block; "" where they do not
 }
 
 // ErrNoPool is what Options.Ask returns where no pool runs.
@@ -91,12 +94,16 @@ type Options struct {
 	// the table of firmware allows. The largest one needs the most reserved weight.
 	Classes []pool.Class
 
+	// Members compares the register with what the accounts of cfg remember.
+	Members func(cfg *config.Config, list []register.Member) error
 	// Store looks at the store of cfg, which is not memory.
 	Store     func(ctx context.Context, cfg *config.Config) redisstore.Examination
 	Ask       func(ctx context.Context, dataDir string) (Pool, error)
 	Disk      func(dir string) (free, total uint64, err error) // bytes that the pool may use, and of all
 	OpenFiles func() (uint64, error)
 	Now       func() time.Time
+
+	inUse pool.Class // largest class of the running pool's rigs; zero where that is not known
 }
 
 func (o *Options) fill() {
@@ -108,6 +115,9 @@ func (o *Options) fill() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Members == nil {
+		o.Members = func(*config.Config, []register.Member) error { return nil }
 	}
 	if o.Ask == nil {
 		o.Ask = func(context.Context, string) (Pool, error) { return Pool{}, ErrNoPool }
@@ -123,7 +133,7 @@ func Run(ctx context.Context, o Options) Report {
 		r.problems("configuration", err)
 	} else {
 		r.good("configuration", "%s: network %s, edge %d", o.Config, cfg.Network.Name, cfg.Edge.ID)
-		r.members(cfg)
+		r.members(&o, cfg)
 		r.firmware(&o, cfg)
 		r.files(&o, cfg)
 		r.certificates(&o, cfg)
@@ -165,6 +175,10 @@ func (r *Report) running(ctx context.Context, o *Options, cfg *config.Config) bo
 	r.good("pool", "it runs on %s, %d rigs, mining block %d", p.Network, p.Rigs, p.Height)
 	if p.Network != cfg.Network.Name {
 		r.add("pool: network", Fail, "restart the pool, or undo the change of network", "it runs on %s, the file says %s", p.Network, cfg.Network.Name)
+	}
+	o.inUse, _ = pool.ClassByName(p.Class)
+	if p.NoJob != "" {
+		r.add("pool: jobs", Fail, "mend what it names: rigs mine on an old block, and are sent to their backup pool after a minute", "none of the new tip can be made: %s", p.NoJob)
 	}
 	if p.Height == 0 {
 		r.add("pool: template", Fail, "look at the checks of the nodes below", "it has none yet")

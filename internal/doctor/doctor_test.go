@@ -35,6 +35,12 @@ var treasuries = map[string]string{
 	"main":    "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
 }
 
+// homes are addresses of a member.
+var homes = map[string]string{
+	"regtest": "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry",
+	"main":    "bc1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qccfmv3",
+}
+
 func newHouse(t *testing.T, network string, nodes ...harness.FakeCoreConfig) *house {
 	t.Helper()
 	h := &house{t: t, dir: filepath.Join(t.TempDir(), "house")}
@@ -64,6 +70,7 @@ func newHouse(t *testing.T, network string, nodes ...harness.FakeCoreConfig) *ho
 			h.node = f
 		}
 	}
+	h.replace("members.toml", treasuries[network], homes[network])
 	h.write("cordee.toml", head+"\n"+tables.String()+"[[listener]]"+tail)
 	h.opts = doctor.Options{
 		Classes:   []pool.Class{pool.DefaultClass},
@@ -173,6 +180,12 @@ func TestHealthy(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
+	t.Run("the member that init writes", func(t *testing.T) {
+		h := newHouse(t, "main")
+		h.tipAge(time.Minute)
+		h.replace("members.toml", homes["main"], treasuries["main"])
+		h.only(doctor.Warn, "member first", "the treasury's address")
+	})
 	t.Run("members", func(t *testing.T) {
 		h := newHouse(t, "regtest")
 		h.replace("members.toml", "bp = 10000 }", "bp = 9999 }")

@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,9 +17,9 @@ import (
 	"cordee/internal/register"
 )
 
-func (r *Report) members(cfg *config.Config) {
+func (r *Report) members(o *Options, cfg *config.Config) {
 	if cfg.Open {
-		r.addresses(cfg)
+		r.addresses(o, cfg)
 		return
 	}
 	f, err := register.Load(cfg.MembersPath, cfg.Network)
@@ -25,10 +27,19 @@ func (r *Report) members(cfg *config.Config) {
 		r.problems("members", err)
 		return
 	}
+	if err := o.Members(cfg, f.Members); err != nil {
+		r.add("members", Fail, "give ids and indexes back as they were: the next start is refused", "%v", err)
+		return
+	}
 	if n := len(f.Members); n == 0 {
 		r.add("members", Warn, "add a [[member]]: until then every rig is refused or parked", "%s has none", cfg.MembersPath)
 	} else {
 		r.good("members", "%s: %d", cfg.MembersPath, n)
+	}
+	for _, m := range f.Members { // as init writes its example: the only address it knows
+		if slices.ContainsFunc(m.Destinations, func(d register.Destination) bool { return bytes.Equal(d.Script, cfg.Payout.TreasuryScript) }) {
+			r.add("member "+m.ID, Warn, "write the member's own address, before a block is found", "%s is paid to the treasury's address: nobody can tell it from what is owed to all", m.ID)
+		}
 	}
 }
 
@@ -36,13 +47,17 @@ func (r *Report) members(cfg *config.Config) {
 const manyAddresses = register.MaxAddresses / 4 * 3
 
 // addresses looks at the members of an open pool.
-func (r *Report) addresses(cfg *config.Config) {
-	o, err := register.OpenAddresses(cfg.AddressesPath, cfg.Network)
+func (r *Report) addresses(o *Options, cfg *config.Config) {
+	const restore = "restore it from a backup; `cordee member rebuild` adds what the journal knows"
+	open, err := register.OpenAddresses(cfg.AddressesPath, cfg.Network)
+	if err == nil {
+		err = o.Members(cfg, open.Members())
+	}
 	if err != nil {
-		r.add("members", Fail, "restore it from a backup; `cordee member rebuild` adds what the journal knows", "%v", err)
+		r.add("members", Fail, restore, "%v", err)
 		return
 	}
-	if n := len(o.Members()); n > manyAddresses {
+	if n := len(open.Members()); n > manyAddresses {
 		r.add("members", Warn, "begin another pool before it is full: then no new address can mine here", "%s: %d of %d addresses", cfg.AddressesPath, n, register.MaxAddresses)
 	} else {
 		r.good("members", "open to every address: %d of %d so far", n, register.MaxAddresses)
@@ -93,12 +108,15 @@ func nearest(dir string) string {
 func (r *Report) directory(name, dir string) {
 	there := nearest(dir)
 	st, err := os.Stat(there)
+	denied := unix.Access(there, unix.W_OK|unix.X_OK)
 	switch {
 	case err != nil:
 		r.add(name, Fail, "correct data_dir, or the rights on the way to it", "%v", err)
 	case !st.IsDir():
 		r.add(name, Fail, "move it away, or choose another data_dir", "%s is not a directory", there)
-	case unix.Access(there, unix.W_OK|unix.X_OK) != nil:
+	case errors.Is(denied, unix.EROFS):
+		r.add(name, Fail, "mount it for writing; a disk that the system made read-only has failed: read its log (dmesg)", "%s: its file system is read-only", there)
+	case denied != nil:
 		r.add(name, Fail, "chown it to the user that runs the pool", "%s cannot be written by this user", there)
 	case there != dir:
 		r.good(name, "%s is made at the first start", dir)

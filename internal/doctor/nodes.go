@@ -120,26 +120,35 @@ func (r *Report) tip(o *Options, name string, x *bitcoind.Examination, best int3
 	}
 }
 
-// reserve compares what the node keeps free with the largest coinbase. Where
-// only the larger classes exceed it nothing is refused: on a full block their
-// coinbases hold fewer outputs, and the rest is owed.
+// reserve compares what the node keeps free with the coinbases that are made.
+// Where one exceeds it nothing is refused: on a full block it holds fewer outputs,
+// and the rest is owed. That is worth a warning for what rigs here mine, as the
+// running pool says, or else for the classes up to the one that the manual
+// reserves for: more costs every full block fees.
 func (r *Report) reserve(o *Options, name string, x *bitcoind.Examination) {
 	bySize := func(a, b pool.Class) int { return cmp.Compare(a.MaxCoinbase, b.MaxCoinbase) }
 	largest := slices.MaxFunc(o.Classes, bySize)
-	need, least := NeededWeight(largest.MaxCoinbase), NeededWeight(pool.DefaultClass.MaxCoinbase)
+	wanted := slices.MinFunc([]pool.Class{largest, pool.LargeClass}, bySize)
+	if o.inUse.ID != 0 {
+		wanted = o.inUse
+	}
+	need, least := NeededWeight(wanted.MaxCoinbase), NeededWeight(pool.DefaultClass.MaxCoinbase)
+	cut := (x.Reserved - fixedWeight) / 4
 	switch {
 	case x.Reserved == bitcoind.UnknownWeight:
 		r.add(name, Unknown, fmt.Sprintf("check that the node has -blockreservedweight=%d or more", need),
-			"the node does not tell; class %s needs %d", largest.Name, need)
+			"the node does not tell; class %s needs %d", wanted.Name, need)
 	case x.Reserved < least:
 		r.add(name, Fail, fmt.Sprintf("start the node with -blockreservedweight=%d: on a full block every coinbase is refused", need),
 			"%d, class %s needs %d (%d + 4 × %d bytes)", x.Reserved, pool.DefaultClass.Name, least, fixedWeight, pool.DefaultClass.MaxCoinbase)
 	case x.Reserved < need:
 		r.add(name, Warn, fmt.Sprintf("start the node with -blockreservedweight=%d if more members are to be paid directly; each unit is taken from the fees of full blocks", need),
 			"%d, class %s needs %d (%d + 4 × %d bytes): on a full block its coinbase is cut to %d bytes",
-			x.Reserved, largest.Name, need, fixedWeight, largest.MaxCoinbase, (x.Reserved-fixedWeight)/4)
+			x.Reserved, wanted.Name, need, fixedWeight, wanted.MaxCoinbase, cut)
+	case x.Reserved < NeededWeight(largest.MaxCoinbase):
+		r.good(name, "%d, class %s needs %d; on a full block one of class %s would be cut to %d bytes", x.Reserved, wanted.Name, need, largest.Name, cut)
 	default:
-		r.good(name, "%d, class %s needs %d", x.Reserved, largest.Name, need)
+		r.good(name, "%d, class %s needs %d", x.Reserved, wanted.Name, need)
 	}
 }
 

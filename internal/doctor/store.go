@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cordee/internal/config"
+	"cordee/internal/redisstore"
 	"cordee/payout"
 )
 
@@ -46,7 +47,7 @@ func (r *Report) store(ctx context.Context, o *Options, cfg *config.Config) {
 	}
 	for _, p := range x.Problems {
 		state := Warn
-		if p.Fatal {
+		if p.Fatal || p.Name == redisstore.Full {
 			state = Fail
 		}
 		r.add("store: "+p.Name, state, p.Do, "%s", p.What)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,17 @@ func TestStore(t *testing.T) {
 		{name: "replica", args: []string{"--replicaof", "127.0.0.1 1"}, state: doctor.Fail, check: "store: role", words: []string{"primary"}},
 		{name: "rewrite without fsync", args: []string{"--no-appendfsync-on-rewrite", "yes"}, state: doctor.Warn, check: "store: no-appendfsync-on-rewrite", words: []string{"CONFIG SET"}},
 		{name: "password", args: []string{"--requirepass", "secret"}, state: doctor.Fail, check: "store", words: []string{"password_file"}},
-		{name: "nearly full", args: []string{"--maxmemory", "600kb"}, state: doctor.Warn, check: "store: memory", words: []string{"raise maxmemory"}},
+		{name: "full", args: []string{"--maxmemory", "600kb"}, state: doctor.Fail, check: "store: memory-full", words: []string{"raise maxmemory"}},
+		{name: "nearly full", spoil: func(t *testing.T, _ *house, r *harness.Redis) {
+			info := r.Admin().InfoMap(t.Context(), "memory").Val()
+			used, err := strconv.Atoi(info["Memory"]["used_memory"])
+			if err == nil {
+				err = r.Admin().ConfigSet(t.Context(), "maxmemory", strconv.Itoa(used*10/8)).Err()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, state: doctor.Warn, check: "store: memory", words: []string{"raise maxmemory"}},
 		{name: "snapshot failed", spoil: func(t *testing.T, _ *house, r *harness.Redis) {
 			admin := r.Admin()
 			if err := os.Mkdir(filepath.Join(r.Dir, "dump.rdb"), 0o700); err != nil { // where the file should go

@@ -86,7 +86,7 @@ func (b *blocks) found(s *pool.Submission, h *pool.Hashed, worker string) {
 	t, now := s.Work.Template, b.e.now()
 	c := &candidate{
 		Block: pool.Block{
-			Hash: h.Hash, Height: t.Height, Worker: worker, Value: t.Value, Found: now.UnixMilli(),
+			Hash: h.Hash, Height: t.Height, Worker: worker, Member: s.Work.Member, Value: t.Value, Found: now.UnixMilli(),
 			Answers: map[string]string{},
 		},
 		stored: journal.Candidate{
@@ -156,7 +156,7 @@ func (b *blocks) resubmit(life context.Context, rec *journal.Recovery) {
 			stored: stored, template: t, written: make(chan struct{}),
 		}
 		close(c.written)
-		c.Value, c.Worker = readCoinbase(stored.Coinbase)
+		c.Value, c.Member = readCoinbase(stored.Coinbase)
 		if !b.enter(c) {
 			continue
 		}

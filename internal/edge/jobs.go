@@ -20,8 +20,9 @@ const (
 	// renotify is the longest a rig waits for a line: cgminer gives up a
 	// silent socket at 90 s, the field's cadence is 30.
 	renotify = 30 * time.Second
-	// templateLife is how long jobs of the last template are served with no
-	// node answering: then rigs are sent to their backup pool.
+	// templateLife is how long jobs of the last template are served with no node
+	// answering, and jobs of an old tip where none of the new one can be made: then
+	// rigs are sent to their backup pool.
 	templateLife = 60 * time.Second
 	// keepTemplates is how deep the tip must be over a template before its
 	// file goes.
@@ -46,6 +47,7 @@ type jobs struct {
 	tip       uint64    // of last
 	tipSince  time.Time // when tip came
 	signal    time.Time // of tip, until a job of it is out
+	jobless   time.Time // since when no job of the newest tip is out; zero where one is
 	fetched   time.Time // when last came; at first, when run began to wait for it
 	counter   uint32    // of the next job
 	published time.Time // when the last job went out
@@ -54,14 +56,14 @@ type jobs struct {
 	liveTip   uint64    // of that job
 	tried     classSet  // classes that a job was made for then, or could not be
 	swept     int32     // height at which template files were last dropped, of sweep alone
+	complaint string    // last failure, so that retries do not repeat it
 
 	// publishing lets one publication or withdrawal happen at a time. It is held
 	// across the journal's write; neither rigs nor mu wait for it.
 	publishing chan struct{}
 	tips       chan struct{} // poked at a new tip, for sweep
 	wanted     chan struct{} // poked when a rig's class has no job, for run
-	complaint  string        // last failure, so that retries do not repeat it
-	complaints [256]string   // likewise, of each class alone
+	complaints [256]string   // last failure of each class alone
 }
 
 func (j *jobs) init(e *Edge) {
@@ -80,6 +82,9 @@ func (j *jobs) update(u bitcoind.Update) {
 	j.last, j.tip, j.fetched = u.Template, u.Tip, time.Now()
 	if newTip {
 		j.tipSince, j.signal = j.fetched, u.Signal
+		if j.jobless.IsZero() {
+			j.jobless = j.fetched
+		}
 	}
 	j.mu.Unlock()
 
@@ -98,16 +103,18 @@ func (j *jobs) publish() {
 	if j.e.poisoned.Load() {
 		return // nothing mined on it could be kept
 	}
-	err := j.issue()
-	if err == nil {
-		j.complaint = ""
-		return
+	err, text := j.issue(), ""
+	if err != nil {
+		text = err.Error()
 	}
+	j.mu.Lock()
+	news := text != j.complaint
+	j.complaint = text
+	j.mu.Unlock()
 	if errors.Is(err, journal.ErrPoisoned) {
 		j.e.poisoned.Store(true)
 	}
-	if text := err.Error(); text != j.complaint {
-		j.complaint = text
+	if err != nil && news {
 		j.e.log.Error().Str("event", "job.failed").Err(err).
 			Msg("no job from this template; rigs keep the last one, and it is tried again every second")
 	}
@@ -155,7 +162,7 @@ func (j *jobs) issue() error {
 	j.mu.Lock()
 	j.published, j.live, j.away, j.liveTip, j.tried = time.Now(), true, false, tip, tried
 	if tip == j.tip {
-		j.signal = time.Time{}
+		j.signal, j.jobless = time.Time{}, time.Time{}
 	}
 	j.mu.Unlock()
 	j.e.log.Info().Str("event", "job.new").Int32("height", t.Height).Stringer("prev", t.PrevHash).
@@ -192,7 +199,7 @@ func (j *jobs) run(ctx context.Context) {
 func (j *jobs) look() {
 	j.mu.Lock()
 	known, away := j.last != nil, j.away
-	old := time.Since(j.fetched) >= templateLife
+	old, stale := time.Since(j.fetched) >= templateLife, j.stale()
 	due := known && (!j.live || j.liveTip != j.tip || time.Since(j.published) >= renotify)
 	j.mu.Unlock()
 	switch {
@@ -201,9 +208,16 @@ func (j *jobs) look() {
 		if !away {
 			j.withdraw()
 		}
+	case stale && !away:
+		j.withdraw()
 	case due:
 		j.publish()
 	}
+}
+
+// stale reports that what rigs have is of an old tip for too long. j.mu is held.
+func (j *jobs) stale() bool {
+	return !j.jobless.IsZero() && time.Since(j.jobless) >= templateLife
 }
 
 // withdraw sends rigs to their backup pool, unless work came meanwhile.
@@ -212,8 +226,8 @@ func (j *jobs) withdraw() {
 	defer func() { <-j.publishing }()
 	poisoned := j.e.poisoned.Load()
 	j.mu.Lock()
-	age := time.Since(j.fetched)
-	stay := age < templateLife && !poisoned
+	age, stale, why := time.Since(j.fetched), j.stale(), j.complaint
+	stay := age < templateLife && !stale && !poisoned
 	if !stay {
 		j.live, j.away = false, true
 	}
@@ -224,6 +238,10 @@ func (j *jobs) withdraw() {
 		j.e.log.Error().Str("event", "journal.poison").
 			Msg("no share can be stored any more: rigs are sent to their backup pool; free the disk or replace it, then restart")
 		j.out.Withdraw(stratum.CloseNotDurable)
+	case stale:
+		j.e.log.Error().Str("event", "job.none").Str("why", why).
+			Msg("no job of the new tip could be made for 60 s: rigs would mine on an old block, and are sent to their backup pool; it is tried again every second")
+		j.out.Withdraw(stratum.CloseNotPublished)
 	default:
 		j.e.log.Error().Str("event", "template.none").Dur("age_ms", age).
 			Msg("no node has given a template for 60 s: rigs are sent to their backup pool; check the nodes")
@@ -257,6 +275,17 @@ func (j *jobs) drop(height int32) {
 	if err != nil {
 		j.e.log.Warn().Str("event", "template.drop").Err(err).Msg("could not delete old template files")
 	}
+}
+
+// failure says why no job of the newest tip is out, "" where one is or is on its
+// way.
+func (j *jobs) failure() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.jobless.IsZero() {
+		return ""
+	}
+	return j.complaint
 }
 
 // current returns the tip generation, the last template and how long the tip

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +141,46 @@ func TestFailedJob(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond)
 		sets := k.board.all()
 		if len(sets) != 2 || sets[1].job(t).Template != next || !sets[1].set.Clean || sets[1].set.Signal != signal {
+			t.Errorf("%+v", sets)
+		}
+		k.end()
+	})
+}
+
+// Rigs whose old job no new one can replace are sent away, whatever tips come
+// meanwhile, and are welcome with the next job: what they hash on an old tip is
+// lost to everybody, however truly it is counted.
+func TestNoJobOfTheNewTip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, t.TempDir(), nil)
+		k.run()
+		k.node.updates <- bitcoind.Update{Template: template(t, 101, 1, noBlocks, 50e8), Tip: 1}
+		synctest.Wait()
+		k.disk.fail(func(op, name string) error {
+			if op == "create" && strings.Contains(name, ".tpl") {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		began, last := time.Now(), template(t, 102, 1, noBlocks, 50e8)
+		for tip := range uint64(5) {
+			last = template(t, 102+int32(tip), 2+tip, noBlocks, 50e8)
+			k.node.updates <- bitcoind.Update{Template: last, Tip: 2 + tip}
+			time.Sleep(25 * time.Second)
+		}
+		if s := k.edge.Status(); !strings.Contains(s.NoJob, "no space left on device") {
+			t.Errorf("status says %q", s.NoJob)
+		}
+		sets := k.board.all()
+		if len(sets) != 2 || sets[1].reason != stratum.CloseNotPublished || k.logged.count("job.none") != 1 {
+			t.Fatalf("%+v", sets)
+		}
+		if at := sets[1].at.Sub(began); at < templateLife || at > templateLife+time.Second {
+			t.Errorf("sent away after %v", at)
+		}
+		k.disk.fail(nil)
+		time.Sleep(1500 * time.Millisecond)
+		if sets = k.board.all(); len(sets) != 3 || sets[2].job(t).Template != last || !sets[2].set.Clean || k.edge.Status().NoJob != "" {
 			t.Errorf("%+v", sets)
 		}
 		k.end()

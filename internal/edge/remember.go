@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 
 	"github.com/btcsuite/btcd/wire/v2"
@@ -31,7 +30,7 @@ func (b *blocks) remember(settled []journal.Settled) {
 			written: make(chan struct{}), final: true,
 		}
 		close(c.written)
-		c.Value, c.Worker = readCoinbase(s.Coinbase)
+		c.Value, c.Member = readCoinbase(s.Coinbase)
 		if strings.HasPrefix(s.Result, refusedResult) {
 			c.State = pool.BlockRefused
 		}
@@ -42,16 +41,16 @@ func (b *blocks) remember(settled []journal.Settled) {
 
 // readCoinbase returns what a coinbase of ours pays, in sats, and the member
 // its place names: the journal keeps no more of who found an old block.
-func readCoinbase(raw []byte) (sats int64, finder string) {
+func readCoinbase(raw []byte) (sats int64, member uint16) {
 	var tx wire.MsgTx
 	if err := tx.DeserializeNoWitness(bytes.NewReader(raw)); err != nil || len(tx.TxIn) != 1 {
-		return 0, ""
+		return 0, 0
 	}
 	for _, out := range tx.TxOut {
 		sats += out.Value
 	}
 	if script, err := pool.ParseScriptSig(tx.TxIn[0].SignatureScript); err == nil {
-		finder = fmt.Sprintf("member %d", script.Place.Member)
+		member = script.Place.Member
 	}
-	return sats, finder
+	return sats, member
 }

@@ -44,7 +44,7 @@ func TestRestartRemembersBlocks(t *testing.T) {
 				time.Sleep(resubmitEvery + time.Millisecond)
 				got := next.edge.Blocks()
 				if len(got) != 1 || got[0].Hash != hash || got[0].State != c.want || got[0].Value != before.Value ||
-					got[0].Found != before.Found || got[0].Height != before.Height || got[0].Worker == "" {
+					got[0].Found != before.Found || got[0].Height != before.Height || got[0].Member != 7 || before.Member != 7 {
 					t.Errorf("listed %+v, was %+v", got, before)
 				}
 				if n := len(next.node.submitted()); n != 0 {

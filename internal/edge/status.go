@@ -16,6 +16,7 @@ type Status struct {
 	Node        string         `json:"node,omitempty"` // whose template is mined
 	Value       int64          `json:"value_sats"`
 	Txs         int            `json:"transactions"`
+	NoJob       string         `json:"no_job,omitempty"`   // why none of the newest tip is out: rigs mine on an old one
 	Difficulty  float64        `json:"network_difficulty"` // display only
 	Credited    uint64         `json:"shares_credited"`    // since the start
 	Lost        uint64         `json:"shares_not_durable"`
@@ -28,7 +29,7 @@ func (e *Edge) Status() Status {
 	s := Status{
 		Epoch: e.epoch, Started: e.begun,
 		Credited: e.shares.Load(), Lost: e.lost.Load(),
-		Blocks: map[string]int{}, Canary: e.canary.status(),
+		Blocks: map[string]int{}, Canary: e.canary.status(), NoJob: e.jobs.failure(),
 	}
 	e.jobs.mu.Lock()
 	t, fetched := e.jobs.last, e.jobs.fetched

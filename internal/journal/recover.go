@@ -27,10 +27,13 @@ type Recovery struct {
 	// LastCounter, with a gap after an unclean end.
 	NextCounter uint32
 	LastSeq     uint64 // of the previous epoch
-	Unread      int    // older segments that are there by name, and were not read
-	CutBytes    int64  // torn tail that was dropped: nobody was answered for it
-	CutFile     string // of it
-	Candidates  []Candidate
+	// Workers has, of each member index whose shares were read, the full name of
+	// the rig that came last.
+	Workers    map[uint16]string
+	Unread     int    // older segments that are there by name, and were not read
+	CutBytes   int64  // torn tail that was dropped: nobody was answered for it
+	CutFile    string // of it
+	Candidates []Candidate
 	// Settled are those with a final result, oldest first.
 	Settled []Settled
 	// BadCandidates are candidate files that do not hold, by path.
@@ -202,7 +205,7 @@ func newestSegments(cfg *Config, refs []segmentRef, bytes int64) (from int, err 
 // readEnd reads refs[from:] into rec, and looks that no older file is missing
 // and that the log is of the configured chain. Damage is in the scan.
 func readEnd(cfg *Config, rec *Recovery, refs []segmentRef, from int) (*scan, error) {
-	rec.LastCounter = 0
+	rec.LastCounter, rec.Workers = 0, map[uint16]string{}
 	s := &scan{fs: cfg.FS, dir: cfg.Dir}
 	begun := false
 	s.each = func(r *RecordInfo) error {
@@ -210,10 +213,11 @@ func readEnd(cfg *Config, rec *Recovery, refs []segmentRef, from int) (*scan, er
 		case KindEpoch:
 			begun = true
 			return checkEpoch(cfg, r)
+		case KindRig: // written with a name's first share
+			rec.Workers[le.Uint16(r.Body[4:])] = string(r.Body[6:])
+			return checkRig(cfg, r)
 		case KindJob:
 			rec.LastCounter = max(rec.LastCounter, le.Uint32(r.Body))
-		case KindRig:
-			return checkRig(cfg, r)
 		default:
 		}
 		return nil

@@ -55,7 +55,7 @@ func (c *checker) found(invariant, where, format string, a ...any) {
 //	I6  every event sums to zero
 //	I7  a naive walk over the shares of the window gives every block's credits
 //
-// Besides, every file holds, and the journal gives the shares of every slot:
+// Besides, every file holds, every member has the index that he worked under, and the journal gives the shares of every slot:
 // those that it does not are compared by neither I3 nor I7.
 //
 // I7 is by the rules in force: a block from before a change of rules is found to
@@ -72,6 +72,9 @@ func (f *Files) Check(ctx context.Context) (Report, *payout.Ledger, error) {
 		return c.Report, nil, err
 	}
 	c.newest = slots
+	if err := CheckIndexes(f.dir, f.members.Members()); err != nil {
+		c.found("files", IndexFile, "%v", err)
+	}
 	if err := c.chain(ctx, slots); err != nil {
 		return c.Report, nil, err
 	}

@@ -171,6 +171,9 @@ func (k *Keeper) closeSlot(d *drawer) error {
 	if err != nil {
 		return err
 	}
+	if err := k.rememberIndexes(membersOf(s.Sums)); err != nil {
+		return err
+	}
 	b, err := s.Sign(k.cfg.Key)
 	if err != nil {
 		return err
@@ -185,6 +188,15 @@ func (k *Keeper) closeSlot(d *drawer) error {
 	k.log.Info().Str("event", "slot.closed").Uint32("slot", s.Number).Int("shares", len(d.bodies)/shareBody).
 		Int("sums", len(s.Sums)).Dur("took_ms", k.now().Sub(start)).Msg("slot closed")
 	return k.window.AddSlot(s.Number, s.Sums)
+}
+
+// membersOf returns whose work sums is, each perhaps more than once.
+func membersOf(sums []payout.Sum) []uint16 {
+	list := make([]uint16, len(sums))
+	for i, s := range sums {
+		list[i] = s.Member
+	}
+	return list
 }
 
 // weigh makes the newest slot the cut, if it is not.
@@ -204,6 +216,10 @@ func (k *Keeper) weigh() error {
 	k.window.Trim(n)
 	return nil
 }
+
+// ErrOlderJournal reports a journal that ends before the newest slot: new shares
+// would get numbers that are counted already, and be taken for those.
+var ErrOlderJournal = errors.New("the journal is an older copy than the slots")
 
 // loadSlots finds the place behind the newest slot and fills the window with as
 // many as a cut there can reach. Where the journal does not have the shares that
@@ -235,6 +251,9 @@ func (k *Keeper) loadSlots() (err error) {
 			break
 		}
 	}
+	if err := k.journalHas(k.epoch, k.seq); err != nil {
+		return err
+	}
 	prev := [32]byte{}
 	for n := max(first, 1); n <= k.slots.last; n++ {
 		s, err := k.Slot(n)
@@ -258,6 +277,20 @@ func (k *Keeper) loadSlots() (err error) {
 	if errors.Is(err, journal.ErrDamaged) { // the operator lets the pool mine beside it
 		k.note("slots", err)
 		return k.Halt("journal.damaged", err.Error())
+	}
+	return err
+}
+
+// journalHas returns ErrOlderJournal where the running epoch, or one that is still
+// to come, is the one in which the newest slot ends, and does not have its share.
+func (k *Keeper) journalHas(epoch uint32, seq uint64) error {
+	if epoch < k.cfg.Recovery.Epoch || epoch == 0 {
+		return nil
+	}
+	err := journal.ReadShares(k.cfg.Journal, epoch, seq, seq, func([]byte, *journal.Share) error { return nil })
+	if errors.Is(err, journal.ErrDamaged) {
+		return fmt.Errorf("slot %d counts shares of epoch %d up to %d, and this journal begins epoch %d: %w",
+			k.slots.last, epoch, seq, k.cfg.Recovery.Epoch, ErrOlderJournal)
 	}
 	return err
 }

@@ -117,7 +117,7 @@ func (k *Keeper) Lift(name, reason string) error {
 	}
 	k.mu.Unlock()
 	poke(k.pokeChain)
-	poke(k.pokeShip)
+	poke(k.pokeLift)
 	return nil
 }
 

@@ -12,7 +12,8 @@ import (
 	"cordee/payout"
 )
 
-// watchStore asks the store about itself until ctx ends.
+// watchStore asks the store about itself until ctx ends: now and then, and when it
+// is back, perhaps as another.
 func (k *Keeper) watchStore(ctx context.Context) {
 	tick := time.NewTicker(k.cfg.HealthEach)
 	defer tick.Stop()
@@ -21,6 +22,8 @@ func (k *Keeper) watchStore(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			k.CheckStore(ctx)
+		case <-k.pokeHealth:
 			k.CheckStore(ctx)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,56 @@ func TestStoreIsAskedEachMinute(t *testing.T) {
 		if m.asked != 5 {
 			t.Errorf("asked %d times in five minutes", m.asked)
 		}
+	})
+}
+
+// emptied is a store that somebody empties, and gives back.
+type emptied struct {
+	payout.Store
+	now atomic.Bool
+}
+
+func (e *emptied) Health(context.Context) ([]payout.Problem, error) {
+	if e.now.Load() {
+		return []payout.Problem{{Name: "incarnation", What: "it is empty", Fatal: true}}, nil
+	}
+	return nil, nil
+}
+
+// TestStoreThatIsBackIsAsked: what the store was told of while it was another, or
+// empty, is not said of it once it is given back.
+func TestStoreThatIsBackIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lost emptied
+		lost.Store = &faulty{Store: payout.NewMemory(func() int64 { return 0 }), before: func(string) error {
+			if lost.now.Load() {
+				return payout.ErrIncarnationMissing
+			}
+			return nil
+		}}
+		kt := newKit(t, 3, &lost)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- kt.k.Run(ctx) }()
+		time.Sleep(30 * time.Second)
+		lost.now.Store(true)
+		time.Sleep(time.Minute)
+		if s := kt.k.Status(); len(s.Trouble) != 2 || len(s.Halts) != 1 {
+			t.Fatalf("%+v", s)
+		}
+		lost.now.Store(false)
+		if err := kt.k.Lift(kt.k.Halts()[0], "given back"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if s := kt.k.Status(); len(s.Trouble) != 0 || len(s.StoreProblems) != 0 {
+			t.Errorf("%+v", s)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		kt.end()
 	})
 }
 

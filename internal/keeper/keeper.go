@@ -88,6 +88,7 @@ type Keeper struct {
 	head    [32]byte // of the newest slot
 	window  *payout.Window
 	edges   edgeRecords
+	indexes indexes // of who is in slots or ledger
 
 	writing sync.Mutex // one writer of the ledger at a time; guards:
 	ledger  *payout.Ledger
@@ -111,8 +112,11 @@ type Keeper struct {
 
 	shipping  sync.Mutex
 	opened    bool
-	pokeShip  chan struct{}
+	pokeShip  chan struct{} // something new is to be shipped
+	pokeLift  chan struct{} // people say that the store may be right again
 	pokeChain chan struct{}
+
+	pokeHealth chan struct{} // the store is back
 }
 
 // receiptKey names what a block says of its receipt. The commitment alone does
@@ -131,7 +135,8 @@ type known struct {
 
 // New reads what earlier runs left in cfg.Dir and in the journal, and returns a
 // keeper that can pay at once. It asks neither store nor chain. Errors:
-// ErrDamaged, with the file's name; payout.ErrRules; ErrMembers.
+// ErrDamaged, with the file's name; ErrOlderJournal; payout.ErrRules;
+// ErrMembers; ErrIndexes.
 func New(cfg Config) (*Keeper, error) {
 	switch {
 	case cfg.Dir == "", cfg.Journal == "", cfg.Log == nil, cfg.Store == nil, cfg.Members == nil, cfg.Chain == nil, cfg.Recovery == nil:
@@ -161,7 +166,7 @@ func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
 		Files: filesOf(&cfg), cfg: cfg, log: cfg.Logger, now: cfg.Now, tail: journal.NewTail(cfg.Journal),
 		candidates: map[chainhash.Hash]*candidate{}, receipts: map[receiptKey]known{}, ancestors: map[chainhash.Hash]ancestor{}, trouble: map[string]string{},
-		pokeShip: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1),
+		pokeShip: make(chan struct{}, 1), pokeLift: make(chan struct{}, 1), pokeChain: make(chan struct{}, 1), pokeHealth: make(chan struct{}, 1),
 	}
 	var err error
 	if k.slots, err = openShelf(filepath.Join(cfg.Dir, "slots"), ".slot"); err != nil {
@@ -177,6 +182,9 @@ func New(cfg Config) (*Keeper, error) {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
 	if err := k.checkMembers(); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	if err := k.loadIndexes(); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
 	k.recoverCandidates(cfg.Recovery)

@@ -16,6 +16,7 @@ import (
 // Files are what a keeper has written: slots, events, and the journal they are
 // about. They may be read while a pool writes on.
 type Files struct {
+	dir     string // data_dir
 	journal string // its directory
 	edge    uint16
 	key     ed25519.PublicKey // that slots are signed with
@@ -46,7 +47,7 @@ func Open(cfg *Config) (*Files, error) {
 func filesOf(cfg *Config) *Files {
 	pub, _ := cfg.Key.Public().(ed25519.PublicKey)
 	return &Files{
-		journal: cfg.Journal, edge: cfg.Edge, key: pub, secret: cfg.Secret, rules: &cfg.Rules, members: cfg.Members,
+		dir: cfg.Dir, journal: cfg.Journal, edge: cfg.Edge, key: pub, secret: cfg.Secret, rules: &cfg.Rules, members: cfg.Members,
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 const (
 	shipEvery    = 10 * time.Second // the store is compared with the files this often without a poke
 	shipSoonest  = time.Second      // first wait after a failure, doubled up to
-	shipLatest   = 30 * time.Second
+	shipLatest   = 5 * time.Second
 	storeTimeout = 10 * time.Second // of one call
 )
 
@@ -66,6 +66,7 @@ func (k *Keeper) ship(ctx context.Context) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-poked:
+		case <-k.pokeLift:
 		}
 		timer.Stop()
 	}
@@ -98,6 +99,7 @@ func (k *Keeper) Ship(ctx context.Context) error {
 	k.note("store", err)
 	switch {
 	case err == nil && before != "":
+		poke(k.pokeHealth)
 		k.log.Info().Str("event", "store.back").Msg("the store is back and has all that waited on disk")
 	case state == ShipStopped:
 		return errors.Join(err, k.Halt(storeHalt(err), err.Error()))

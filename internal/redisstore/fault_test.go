@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cordee/internal/harness"
+	"cordee/internal/redisstore"
 	"cordee/payout"
 )
 
@@ -260,8 +261,8 @@ func TestOutOfMemory(t *testing.T) {
 	}
 	wantWork(t, s, 10)
 	problems, err := s.Health(t.Context())
-	if err != nil || len(problems) != 1 || problems[0].Name != "memory" || problems[0].Fatal {
-		t.Errorf("problems are %v, %v; want memory, a warning", problems, err)
+	if err != nil || len(problems) != 1 || problems[0].Name != redisstore.Full || problems[0].Fatal {
+		t.Errorf("problems are %v, %v; want that it is full, which stops no start", problems, err)
 	}
 	do(t, c, "CONFIG", "SET", "maxmemory", "0")
 	apply(t, s, batch(11, 20), 20)

@@ -153,6 +153,10 @@ func (f facts) judge() []payout.Problem {
 	return list
 }
 
+// Full names the problem of a store that takes nothing more. It does not stop a
+// pool, which ships later.
+const Full = "memory-full"
+
 func (f facts) judgeInfo(add func(fatal bool, name, do, what string, a ...any)) {
 	if v := f.info["redis_version"]; older(v, 6, 2) {
 		add(true, "version", "install Redis 6.2 or newer, or Valkey", "it is Redis %q", v)
@@ -179,7 +183,11 @@ func (f facts) judgeInfo(add func(fatal bool, name, do, what string, a ...any)) 
 		}
 	}
 	used, _ := strconv.ParseUint(f.info["used_memory"], 10, 64)
-	if limit, _ := strconv.ParseUint(f.info["maxmemory"], 10, 64); limit > 0 && used/7 >= limit/10 {
+	switch limit, _ := strconv.ParseUint(f.info["maxmemory"], 10, 64); {
+	case limit == 0:
+	case used >= limit:
+		add(false, Full, "raise maxmemory: files keep everything, and fill it then", "%d of %d bytes are used: nothing more can be written", used, limit)
+	case used/7 >= limit/10:
 		add(false, "memory", "raise maxmemory", "%d of %d bytes are used", used, limit)
 	}
 }

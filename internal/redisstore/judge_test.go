@@ -36,6 +36,7 @@ func TestJudge(t *testing.T) {
 		{"rdb_last_bgsave_status=err", "rdb_last_bgsave_status"},
 		{"maxmemory=100000000", "memory"},
 		{"maxmemory=101000000", ""},
+		{"maxmemory=1", "memory-full"},
 		{"connected_slaves=2", "min-replicas-to-write"},
 		{"connected_slaves=2 min-replicas-to-write=1", ""},
 		{"appendfsync=no", "appendfsync!"},

@@ -136,6 +136,7 @@ func TestCondition(t *testing.T) {
 			func(s *Status, a *Accounts) { a.Halts = []string{"sums"} },
 			func(s *Status, a *Accounts) { s.Height = 0 },
 			func(s *Status, a *Accounts) { s.TemplateAge = staleTemplate + 1 },
+			func(s *Status, a *Accounts) { s.NoJob = "no space left on device" },
 			func(s *Status, a *Accounts) { s.Nodes[0].Healthy = false },
 			func(s *Status, a *Accounts) { s.Lost = 1 },
 			func(s *Status, a *Accounts) { s.Journal.Poisoned = true },

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -23,9 +24,17 @@ func Control(s Operator) http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /payouts", func(w http.ResponseWriter, r *http.Request) {
-		if member, ok := memberOf(w, r); ok {
-			reply(w, PayoutsOf(s.Blocks(), member))
+		member, ok := memberOf(w, r)
+		if !ok {
+			return
 		}
+		p := PayoutsOf(s.Blocks(), member)
+		known := func(a Account) bool { return a.Member == member }
+		if member != "" && len(p.Payouts) == 0 && !slices.ContainsFunc(s.Accounts().Members, known) {
+			http.Error(w, "no member has that id: `cordee member list` lists them", http.StatusNotFound)
+			return
+		}
+		reply(w, p)
 	})
 	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Accounts()) })
 	mux.HandleFunc("GET /halts", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Halts()) })

@@ -162,7 +162,7 @@ func lookAt(source Source, at time.Time) *look {
 func publicBlock(b *Block) PublicBlock {
 	out := PublicBlock{
 		Hash: b.Hash, Height: b.Height, State: b.State, Confirmations: b.Confirmations,
-		Value: b.Value, Found: b.Found, Split: b.Split,
+		Value: b.Value, Found: b.Found, Split: b.Split, Member: b.Member,
 	}
 	if member, _, named := strings.Cut(b.Worker, "."); named { // else the index alone is known
 		out.Member = member
@@ -185,5 +185,5 @@ func conditionOf(s *Status, a *Accounts) string {
 // mines says whether rigs get fresh work from a healthy node.
 func mines(s *Status) bool {
 	healthy := func(n Node) bool { return n.Healthy }
-	return s.Height > 0 && s.TemplateAge <= staleTemplate && slices.ContainsFunc(s.Nodes, healthy)
+	return s.Height > 0 && s.TemplateAge <= staleTemplate && s.NoJob == "" && slices.ContainsFunc(s.Nodes, healthy)
 }

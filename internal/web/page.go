@@ -59,6 +59,7 @@ type amount struct{ Sats, BTC string }
 type pageMember struct {
 	Name                              string
 	Expected, Maturing, Carried, Paid amount
+	Direct                            string // what the block of Expected pays itself
 	Outputs                           string // of Maturing; "" for nothing
 }
 
@@ -116,7 +117,7 @@ func newPage(k *look, l *language) *page {
 	for i, m := range largest(k.Members.Members, pageMembers) {
 		p.Members = append(p.Members, pageMember{
 			Name: l.member(m.Member, m.Index), Expected: l.amount(m.Expected), Maturing: l.amount(m.Maturing),
-			Carried: l.amount(m.Carried), Paid: l.amount(m.Paid),
+			Carried: l.amount(m.Carried), Paid: l.amount(m.Paid), Direct: sats(m.Direct),
 		})
 		if m.Outputs != 0 {
 			p.Members[i].Outputs = sats(m.Outputs)

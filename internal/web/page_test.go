@@ -58,7 +58,7 @@ func newFixed() *fixed {
 			Slot: 8, Store: "current", Treasury: 2_500_001, Halts: []string{"block.mismatch"}, Trouble: []string{"chain: /home/secret is gone"},
 			Members: []web.Account{
 				{Member: "parked", Index: 0, Maturing: 1},
-				{Member: "alpes", Index: 1, Expected: 123_456_789, Maturing: 307_374_999, Outputs: 307_374_999, Paid: 307_374_999},
+				{Member: "alpes", Index: 1, Expected: 123_456_789, Direct: 125_000_000, Maturing: 307_374_999, Outputs: 307_374_999, Paid: 307_374_999},
 				{Member: "jura", Index: 2, Expected: 1, Maturing: 2_500_000, Carried: 2_500_000},
 			},
 		},
@@ -227,7 +227,7 @@ func TestPublicJSON(t *testing.T) {
 			"/api/pool": "condition halts hashrate height last_block last_block.confirmations last_block.found last_block.found_by last_block.hash " +
 				"last_block.height last_block.state last_block.value_sats mining network nodes nodes.followed nodes.healthy nodes.height " +
 				"nodes.name nodes.state rigs slot store template_age_seconds time treasury_sats trouble",
-			"/api/members": "members members.carried_sats members.expected_sats members.index members.maturing_in_coinbase_sats " +
+			"/api/members": "members members.carried_sats members.direct_sats members.expected_sats members.index members.maturing_in_coinbase_sats " +
 				"members.maturing_sats members.member members.paid_sats time",
 			"/api/blocks": "blocks blocks.confirmations blocks.found blocks.found_by blocks.hash blocks.height blocks.split " +
 				"blocks.split.fees blocks.split.fees.account blocks.split.fees.credit_sats blocks.split.fees.paid_sats " +

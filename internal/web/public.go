@@ -22,7 +22,7 @@ func Public(metrics prometheus.Gatherer, s Source) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if status := s.Status(); !mines(&status) {
-			http.Error(w, "no healthy node, or no fresh template: look at `cordee status`", http.StatusServiceUnavailable)
+			http.Error(w, "no healthy node, no fresh template or no job of it: look at `cordee status`", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ok\n")) // a client that left is not our error

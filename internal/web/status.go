@@ -32,6 +32,7 @@ type Account struct {
 	Member   string `json:"member"`
 	Index    uint16 `json:"index"`
 	Expected int64  `json:"expected_sats"`
+	Direct   int64  `json:"direct_sats"`               // what that block's own coinbase would pay, what was carried among it, for a rig of the largest class here
 	Maturing int64  `json:"maturing_sats"`             // by blocks that may still be orphaned
 	Outputs  int64  `json:"maturing_in_coinbase_sats"` // of Maturing: already in an output of the member's, not spendable yet
 	Carried  int64  `json:"carried_sats"`              // earned by mature blocks, in no output yet
@@ -51,8 +52,10 @@ type Status struct {
 	TemplateAge float64           `json:"template_age_seconds"`
 	Value       int64             `json:"value_sats"`
 	Txs         int               `json:"transactions"`
+	NoJob       string            `json:"no_job,omitempty"` // why none of the newest tip is out: rigs mine on an old one
 	Difficulty  float64           `json:"network_difficulty"`
 	Connections int               `json:"connections"`
+	Class       string            `json:"class"` // the largest that a job of the newest template is of; "" for none
 	Hashrate    float64           `json:"hashrate"`
 	Credited    uint64            `json:"shares_credited"`
 	Lost        uint64            `json:"shares_not_durable"`
@@ -168,7 +171,8 @@ type Block struct {
 	State         pool.BlockState   `json:"state"`
 	Confirmations int64             `json:"confirmations"`
 	Value         int64             `json:"value_sats"`
-	Worker        string            `json:"worker"` // "" where an earlier run found it
+	Worker        string            `json:"worker"`           // "" where an earlier run found it
+	Member        string            `json:"member,omitempty"` // whose rig that was; "" for nobody's, and where only the ledger knows the block
 	Found         time.Time         `json:"found,omitzero"`
 	Answers       map[string]string `json:"answers"`
 	Split         *Split            `json:"split,omitempty"` // nil until the ledger has the block

@@ -41,7 +41,7 @@ func (s *source) Blocks() web.Blocks {
 }
 
 func (s *source) Accounts() web.Accounts {
-	return web.Accounts{Slot: 7, Members: []web.Account{{Member: "alpes", Index: 1, Paid: 5}}}
+	return web.Accounts{Slot: 7, Members: []web.Account{{Member: "alpes", Index: 1, Paid: 5}, {Member: "barn", Index: 2}}}
 }
 
 func (s *source) Closes() web.Closes { return web.Closes{Closes: []web.Close{}} }
@@ -85,6 +85,9 @@ func TestControl(t *testing.T) {
 		if r := get(t, h, http.MethodGet, bad); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %s", bad, r.Status)
 		}
+	}
+	if r := get(t, h, http.MethodGet, "/payouts?member=bran"); r.StatusCode != http.StatusNotFound { // a slip, not a member who was paid nothing
+		t.Errorf("unknown member: %s", r.Status)
 	}
 	if len(s.asked) != 2 {
 		t.Error("a bad member reached the source")

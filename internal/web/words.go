@@ -27,7 +27,7 @@ type words struct {
 	Nodes, Node, Health, Height, Followed, NoNode                                                                    string
 	Members, Member, Expected, Maturing, Carried, Paid, Parked, NoMember, Largest                                    string
 	IfFound, Locked, Spendable, Owed                                                                                 string // of the four columns, in their heads
-	AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                            string
+	Direct, AboutExpected, AboutMaturing, AboutCarried, AboutPaid                                                    string
 	Blocks, Hash, Confirmations, Value, Found, FoundBy, Newest                                                       string
 	Split, SplitOf, Credited, PaidHere, Fee, TreasuryOutput, Total, NoSplit, PaysNobody, Outputs, SplitNote, Receipt string
 	Halted, Failing, NotMining, Data                                                                                 string
@@ -51,7 +51,8 @@ var french = &language{
 		Parked: "À rattacher", NoMember: "Aucun membre.",
 		Largest: "Les parts les plus grandes sont affichées" + nbsp + ":",
 		IfFound: "si le bloc est trouvé", Locked: "crédité, pas encore dépensable", Spendable: "payé, dépensable", Owed: "dû, pas encore payé",
-		AboutExpected: "La part du membre dans le bloc en cours de minage, payée seulement si la pool le trouve. Ne s’ajoute pas aux autres colonnes.",
+		Direct:        "versé par sa coinbase" + nbsp + ":",
+		AboutExpected: "La part du membre dans le bloc en cours de minage, payée seulement si la pool le trouve. Ne s’ajoute pas aux autres colonnes. Dessous, ce que la coinbase de ce bloc verserait elle-même, reports compris, si un rig au plus grand format de coinbase le trouve" + nnbsp + "; le reste serait reporté.",
 		AboutMaturing: "Crédité par des blocs trouvés qui n’ont pas encore 100 confirmations" + nbsp + ": non dépensable, et perdu si son bloc est écarté de la chaîne. La part en coinbase est déjà une sortie à l’adresse du membre.",
 		AboutCarried:  "Acquis par des blocs de 100 confirmations et plus, mais pas encore versé, par exemple sous le seuil de versement.",
 		AboutPaid:     "Payé à l’adresse du membre par la transaction coinbase de nos blocs, 100 confirmations passées" + nbsp + ": dépensable.",
@@ -64,7 +65,7 @@ var french = &language{
 		Receipt:   "Reçu inscrit dans la coinbase" + nbsp + ":",
 		Halted:    "Versements suspendus, le minage continue. Motif" + nbsp + ":",
 		Failing:   "En échec, nouvel essai en cours" + nbsp + ":",
-		NotMining: "Les rigs n’ont pas de travail récent" + nbsp + ": aucun nœud en bonne santé, ou un modèle de bloc de plus de 60" + nbsp + "s. Ils sont alors envoyés vers leur pool de secours.",
+		NotMining: "Les rigs n’ont pas de travail récent" + nbsp + ": aucun nœud en bonne santé, un modèle de bloc de plus de 60" + nbsp + "s, ou rien qui puisse en être tiré. Ils sont alors envoyés vers leur pool de secours.",
 		Data:      "Les mêmes données en JSON" + nbsp + ":",
 	},
 	condition: map[string]string{conditionNormal: "Normal", conditionWatch: "Attention", conditionAlert: "Alerte"},
@@ -102,7 +103,8 @@ var english = &language{
 		Parked: "To be claimed", NoMember: "No member.",
 		Largest: "The largest parts are shown:",
 		IfFound: "estimate, if the block is found", Locked: "credited, not spendable yet", Spendable: "paid, spendable", Owed: "owed, not paid yet",
-		AboutExpected: "The member’s part of the block being mined, paid only if the pool finds it. Not to be added to the other columns.",
+		Direct:        "paid by its coinbase:",
+		AboutExpected: "The member’s part of the block being mined, paid only if the pool finds it. Not to be added to the other columns. Below, what that block’s coinbase would pay itself, carried amounts included, if a rig of the largest coinbase format finds it; the rest would be carried.",
 		AboutMaturing: "Credited by blocks that do not have 100 confirmations yet: it cannot be spent, and is lost if its block leaves the chain. The part in a coinbase is an output to the member’s address already.",
 		AboutCarried:  "Earned by blocks with 100 confirmations, and not paid yet, for example while below the payout threshold.",
 		AboutPaid:     "Paid to the member’s address by the coinbase of our blocks, 100 confirmations later: it can be spent.",
@@ -115,7 +117,7 @@ var english = &language{
 		Receipt:   "Receipt committed in the coinbase:",
 		Halted:    "Payouts are halted, mining goes on. Reason:",
 		Failing:   "Failing, tried again:",
-		NotMining: "Rigs have no fresh work: no healthy node, or a block template older than 60" + nbsp + "s. They are then sent to their backup pool.",
+		NotMining: "Rigs have no fresh work: no healthy node, a block template older than 60" + nbsp + "s, or no job that can be made of it. They are then sent to their backup pool.",
 		Data:      "The same data as JSON:",
 	},
 	condition: map[string]string{conditionNormal: "Normal", conditionWatch: "Watch", conditionAlert: "Alert"},
