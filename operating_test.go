@@ -17,6 +17,7 @@ var (
 	dotted     = regexp.MustCompile(`"([a-z]+\.[a-z_]+)"`)
 	levels     = regexp.MustCompile(`^ (debug|info|warn|error)`)
 	eventRow   = regexp.MustCompile("`([a-z]+\\.[a-z_]+)`")
+	anchorless = regexp.MustCompile(`[^a-z0-9 -]`)
 )
 
 // TestEveryEventIsExplained: docs/operating.md explains every event that the
@@ -68,5 +69,27 @@ func TestEveryEventIsExplained(t *testing.T) {
 		if !slices.Contains(explained, e) {
 			t.Errorf("%s is not in the table of docs/operating.md", e)
 		}
+	}
+}
+
+// A merge can leave a section twice, and then one of the two grows old.
+func TestEverySectionOnce(t *testing.T) {
+	text, seen := readFile(t, "docs/operating.md"), map[string]bool{}
+	for line := range strings.Lines(text) {
+		title, ok := strings.CutPrefix(strings.TrimSpace(line), "## ")
+		if !ok {
+			continue
+		}
+		if seen[title] {
+			t.Errorf("docs/operating.md has %q twice", title)
+		}
+		seen[title] = true
+		anchor := strings.ReplaceAll(anchorless.ReplaceAllString(strings.ToLower(title), ""), " ", "-")
+		if !strings.Contains(text, "(#"+anchor+")") {
+			t.Errorf("the list at the head does not link to %q", title)
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("%d sections", len(seen))
 	}
 }
