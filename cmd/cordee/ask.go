@@ -134,6 +134,13 @@ func printStatus(w io.Writer, s web.Status) {
 	if s.Journal.Poisoned {
 		rows = append(rows, "ALARM\tthe journal took an I/O error and accepts nothing more: look at the disk, then restart")
 	}
+	for _, c := range s.Certificates {
+		if left := time.Until(c.NotAfter); left < certificateAlarm {
+			rows = append(rows, fmt.Sprintf("ALARM\tthe certificate of %s %s: renew it, the pool takes the new one by itself", c.Listener, timeLeft(left)))
+			continue
+		}
+		rows = append(rows, fmt.Sprintf("certificate of %s\tgood until %s", c.Listener, clock(c.NotAfter)))
+	}
 	for _, h := range s.Halts {
 		rows = append(rows, fmt.Sprintf("ALARM\tpayouts are halted, mining goes on: %s: %s; see `cordee halt show`", h.Name, printable(h.Text)))
 	}
@@ -141,6 +148,22 @@ func printStatus(w io.Writer, s web.Status) {
 		rows = append(rows, "trouble\t"+printable(t))
 	}
 	table(w, "up since\t"+clock(s.Started), rows)
+}
+
+// certificateAlarm is the time left at which whatever renews a certificate has
+// failed for days. The alert of deploy/alerts.yml has the same.
+const certificateAlarm = 10 * 24 * time.Hour
+
+// timeLeft says in whole days how long something is still good for.
+func timeLeft(left time.Duration) string {
+	switch days := int(left / (24 * time.Hour)); {
+	case left <= 0:
+		return "is not valid any more"
+	case days == 1:
+		return "is good for 1 day only"
+	default:
+		return fmt.Sprintf("is good for %d days only", days)
+	}
 }
 
 // storeLine says where the copy of the ledger stands.

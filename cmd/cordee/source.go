@@ -46,6 +46,7 @@ func (p *process) Status() web.Status {
 	for _, l := range p.cfg.Listeners {
 		s.Listeners = append(s.Listeners, l.Address)
 	}
+	s.Certificates = p.doors.certificates()
 	return s
 }
 
@@ -83,7 +84,7 @@ func (p *process) figures() web.Figures {
 	var accounts web.Status
 	p.accountsInto(&accounts)
 	return web.Figures{
-		Store: accounts.Store, Halts: len(accounts.Halts),
+		Store: accounts.Store, Halts: len(accounts.Halts), Certificates: p.doors.certificates(),
 		Version: v.Version, Commit: v.Commit, Network: p.cfg.Network.Name,
 		Stratum: p.edge.Server().Stats(), Journal: p.journal.Stats(), Nodes: p.nodes.Status(),
 		Height: e.Height, TemplateAge: e.TemplateAge, Credited: e.Credited, Lost: e.Lost,

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -10,8 +12,8 @@ import (
 )
 
 // Figures is what /metrics is made of: one copy per scrape. Labels come from
-// closed sets and node names only: no rig, address, agent or hash ever becomes
-// a series.
+// closed sets, and from names of nodes and listeners as configured: no rig, its
+// address, agent or hash ever becomes a series.
 type Figures struct {
 	Version, Commit, Network string
 	Stratum                  stratum.Stats
@@ -24,6 +26,7 @@ type Figures struct {
 	Proposals                [2]uint64      // valid, refused
 	Store                    Store
 	Halts                    int
+	Certificates             []Certificate
 }
 
 // metric is one row of the table below: a family, and how it reads Figures.
@@ -162,6 +165,11 @@ var metrics = []metric{
 	gauge("payout_halts", "Halts in force: above 0 no member is paid.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Halts))
 	}),
+	gauge("tls_certificate_expiry_seconds", "Time that a listener's certificate is still good for; below 0 it is over.", func(f *Figures, emit func(float64, ...string)) {
+		for _, c := range f.Certificates {
+			emit(time.Until(c.NotAfter).Seconds(), c.Listener)
+		}
+	}, "listener"),
 	gauge("journal_poisoned", "1 once a write or fsync failed: shares are refused.", func(f *Figures, emit func(float64, ...string)) {
 		emit(truth(f.Journal.Poisoned != nil))
 	}),

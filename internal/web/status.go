@@ -67,6 +67,14 @@ type Status struct {
 	Trouble     []string          `json:"trouble"` // of the accounts: what fails now, and is tried again
 	Nodes       []Node            `json:"nodes"`
 	Listeners   []string          `json:"listeners"`
+
+	Certificates []Certificate `json:"certificates"` // of listeners with TLS
+}
+
+// Certificate is what a listener serves TLS with.
+type Certificate struct {
+	Listener string    `json:"listener"`
+	NotAfter time.Time `json:"not_after"`
 }
 
 // Rejected sums the refused shares.

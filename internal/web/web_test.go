@@ -148,6 +148,7 @@ func figures(n uint64) web.Figures {
 		Version: "1", Commit: "c", Network: "regtest", Stratum: st, Journal: j, Height: 101,
 		Nodes:  []bitcoind.NodeStatus{{Name: "a", Healthy: true}, {Name: `b"\`}},
 		Blocks: map[string]int{"active": 1}, Proposals: [2]uint64{n, n},
+		Certificates: []web.Certificate{{Listener: ":3443", NotAfter: time.Now().Add(24 * time.Hour)}},
 	}
 }
 
@@ -194,7 +195,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s has %d series, then %d", f.GetName(), n, len(f.GetMetric()))
 		}
 	}
-	if len(series) != 36 || total > 120 {
+	if len(series) != 37 || total > 120 {
 		t.Errorf("%d families, %d series", len(series), total)
 	}
 }
