@@ -330,12 +330,12 @@ func (s *session) offer(p *published) {
 	s.flush(nil)
 }
 
-// push sends one line as soon as the socket takes it, to a rig that has work.
-func (s *session) push(line string) {
+// sayGoodbye asks a rig that has work to reconnect.
+func (s *session) sayGoodbye() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started {
-		s.flush([]byte(line))
+		s.flush(append(s.tell(nil, "The pool stops or restarts: reconnect, or use a backup"), reconnectLine...))
 	}
 }
 
