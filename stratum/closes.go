@@ -37,6 +37,7 @@ const (
 	CloseStrangers                // refused: too many of this address have no work yet
 	CloseAddressFull              // refused: too many of this address
 	CloseNetworkFull              // refused: too many of this network
+	CloseLoop                     // refused for the moment: connections of this address or network keep ending without work
 	closeCount
 )
 
@@ -67,6 +68,7 @@ var closeNames = [closeCount]string{
 	CloseStrangers:    "too_many_strangers",
 	CloseAddressFull:  "address_full",
 	CloseNetworkFull:  "network_full",
+	CloseLoop:         "reconnect_loop",
 }
 
 // String returns the stable name, for metrics, logs and lists.

@@ -109,11 +109,16 @@ func openPair(l config.Listener, log zerolog.Logger) (*certfile.Pair, error) {
 	return pair, nil
 }
 
+// worklessBurst is how many connections of one address may end without work
+// before it is slowed down.
+const worklessBurst = 1024
+
 // capsOf bounds the connections of one place. However few files there are,
 // strangers of one address take at most a quarter of them.
 func capsOf(cfg *config.Config, room int) stratum.Caps {
 	l := cfg.Limits
 	return stratum.Caps{
 		Strangers: min(l.StrangersPerIP, max(room/4, 1)), PerAddress: l.PerIP, PerNetwork: l.PerNetwork, Trusted: l.Trusted,
+		Workless: max(worklessBurst, 2*l.StrangersPerIP),
 	}
 }
