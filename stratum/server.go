@@ -89,7 +89,7 @@ func (s *Server) serve(sess *session) {
 
 	sess.mu.Lock()
 	sess.closeLocked(reason)
-	reason = sess.reason
+	reason, worked := sess.reason, sess.started
 	sess.leave()
 	sess.mu.Unlock()
 
@@ -101,7 +101,7 @@ func (s *Server) serve(sess *session) {
 	s.young.Remove(sess.young)
 	s.mu.Unlock()
 	s.crowd.leave(&sess.seat)
-	s.nonces.free(sess.en1)
+	s.nonces.free(sess.en1, worked)
 	s.ended(sess, reason)
 }
 
