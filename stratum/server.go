@@ -113,7 +113,7 @@ func (s *Server) ended(sess *session, r CloseReason) {
 	}
 	info := CloseInfo{
 		Time: time.Now(), Reason: r, Remote: sess.conn.Remote(),
-		Agent: sess.agent, Shares: sess.accepted,
+		Agent: sess.agent, Shares: sess.accepted, Refused: sess.refused, Silent: !sess.heard,
 	}
 	info.Duration = info.Time.Sub(sess.opened)
 	if len(sess.names) > 0 {

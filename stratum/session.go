@@ -38,7 +38,9 @@ type session struct {
 	partial  []byte // the start of a line
 	seen     pool.Seen
 	seenTip  uint64 // generation that seen is of
+	heard    bool   // it said something
 	denied   int
+	refused  string      // the last name that was, sanitised
 	end      CloseReason // close once the answers are out
 	rejected uint32      // for sampling the log
 	manners  manners
@@ -152,6 +154,7 @@ func (s *session) run() (reason CloseReason) {
 			return readReason(err)
 		}
 		s.srv.count.in.Add(uint64(n))
+		s.heard = true
 		s.mu.Lock()
 		s.busy = true
 		s.mu.Unlock()

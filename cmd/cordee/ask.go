@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,7 +103,7 @@ func printStatus(w io.Writer, s web.Status) {
 	rows := []string{
 		fmt.Sprintf("network\t%s, mining block %d from %s, template %.0f s old", s.Network, s.Height, s.Node, s.TemplateAge),
 		fmt.Sprintf("reward\t%s, %d transactions", btc(s.Value), s.Txs),
-		fmt.Sprintf("rigs\t%d connected, %s", s.Connections, hashrate(s.Hashrate)),
+		"rigs\t" + rigsLine(&s),
 		fmt.Sprintf("shares\t%d credited since the start", s.Credited),
 		"rejects\t" + rejects(&s),
 		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
@@ -182,6 +181,15 @@ func storeLine(s *web.Store) string {
 	return printable(line)
 }
 
+// rigsLine counts rigs, and apart what is connected and has no work.
+func rigsLine(s *web.Status) string {
+	line := fmt.Sprintf("%d connected, %s", s.Working, hashrate(s.Hashrate))
+	if n := s.Connections - s.Working; n > 0 {
+		line += fmt.Sprintf("; %d more have not signed in", n)
+	}
+	return line
+}
+
 // clock prints a moment in the operator's zone, and names the zone.
 func clock(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
 
@@ -207,58 +215,4 @@ func counts(m map[string]uint64) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
-}
-
-func printCloses(w io.Writer, closes web.Closes) {
-	rows := make([]string, 0, len(closes.Closes))
-	for _, x := range closes.Closes {
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", clock(x.At), x.Reason, time.Duration(x.Age*1e9).Round(time.Second), x.Shares, x.Remote, x.Name, x.Agent))
-	}
-	if len(rows) == 0 {
-		fmt.Fprintln(w, "no connection was closed since the start")
-		return
-	}
-	table(w, "closed\treason\tafter\tshares\tfrom\tname\tagent", rows)
-}
-
-func rigsCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "rigs",
-		Usage:     "the connected rigs, of one member or of all",
-		ArgsUsage: "[member]",
-		Flags:     []cli.Flag{configFlag, jsonFlag},
-		Action: func(c *cli.Context) error {
-			if err := oneArg(c, "rigs", "member"); err != nil {
-				return err
-			}
-			var rigs web.Rigs
-			if err := askConfigured(c, "/rigs?member="+url.QueryEscape(c.Args().First()), &rigs); err != nil {
-				return err
-			}
-			return emit(c, rigs, func(w io.Writer) {
-				rows := make([]string, 0, len(rigs.Rigs))
-				for _, r := range rigs.Rigs {
-					last := "never"
-					if !r.LastShare.IsZero() {
-						last = time.Since(r.LastShare).Round(time.Second).String() + " ago"
-					}
-					class := r.Class
-					if r.ClassFrom != "" {
-						class += " (down from " + r.ClassFrom + ")"
-					}
-					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, class, r.Agent))
-				}
-				if len(rows) == 0 {
-					if member := c.Args().First(); member != "" {
-						fmt.Fprintf(w, "no rig of member %s is connected\n", member)
-					} else {
-						fmt.Fprintln(w, "no rig is connected")
-					}
-					return
-				}
-				slices.Sort(rows) // by name
-				table(w, "rig\thashrate\tdifficulty\tshares\trejects\tlast share\tclass\tagent", rows)
-			})
-		},
-	}
 }

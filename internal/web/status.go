@@ -53,6 +53,7 @@ type Status struct {
 	Txs         int               `json:"transactions"`
 	Difficulty  float64           `json:"network_difficulty"`
 	Connections int               `json:"connections"`
+	Working     int               `json:"working"` // of those, signed in and given work
 	Hashrate    float64           `json:"hashrate"`
 	Credited    uint64            `json:"shares_credited"`
 	Lost        uint64            `json:"shares_not_durable"`
@@ -155,7 +156,7 @@ type Rig struct {
 	Class      string            `json:"class"`                // of its firmware: how large a coinbase it is sent
 	ClassFrom  string            `json:"class_from,omitempty"` // it stepped down from this one: all its shares missed
 	Remote     string            `json:"remote"`
-	Difficulty string            `json:"difficulty"` // as the rig was told
+	Difficulty string            `json:"difficulty"` // as the rig was told; "" before that
 	Hashrate   float64           `json:"hashrate"`
 	Accepted   uint64            `json:"accepted"`
 	Rejects    map[string]uint64 `json:"rejects"`
@@ -196,4 +197,7 @@ type Close struct {
 	Agent  string    `json:"agent"`
 	Age    float64   `json:"age_seconds"`     // how long it lasted
 	Shares uint64    `json:"shares_accepted"` // answered true
+
+	Refused string `json:"refused_name,omitempty"` // the last that it asked for in vain
+	Times   uint64 `json:"times"`                  // how often from this address, where nothing was said; else 1
 }
