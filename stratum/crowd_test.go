@@ -235,10 +235,10 @@ func TestLoopIsSlowed(t *testing.T) {
 		mustHave(t, said, "mining.notify")
 		rig.hangUp()
 		time.Sleep(5 * time.Second)
+		drain(t, srv)
 		if n := len(srv.crowd.debts); n != 0 {
 			t.Errorf("%d debts are kept of those who paid: %v", n, srv.crowd.debts)
 		}
-		drain(t, srv)
 	})
 }
 
