@@ -62,7 +62,10 @@ var metrics = []metric{
 	gauge("build_info", "Always 1; the labels say what runs.", func(f *Figures, emit func(float64, ...string)) {
 		emit(1, f.Version, f.Commit, f.Network)
 	}, "version", "commit", "network"),
-	gauge("stratum_connections", "Rigs connected now.", func(f *Figures, emit func(float64, ...string)) {
+	gauge("stratum_rigs", "Connections that are signed in and have work now.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Stratum.Working))
+	}),
+	gauge("stratum_connections", "Connections open now, with those that have not signed in.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Connections))
 	}),
 	counter("stratum_connections_total", "Connections ever accepted.", func(f *Figures, emit func(float64, ...string)) {

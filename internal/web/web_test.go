@@ -195,7 +195,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s has %d series, then %d", f.GetName(), n, len(f.GetMetric()))
 		}
 	}
-	if len(series) != 37 || total > 120 {
+	if len(series) != 38 || total > 120 {
 		t.Errorf("%d families, %d series", len(series), total)
 	}
 }
