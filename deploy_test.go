@@ -132,6 +132,7 @@ func TestRedisConf(t *testing.T) {
 func TestWatch(t *testing.T) {
 	c, cfg := theCompose(t), composed(t)
 	var prom struct {
+		Rules  []string `yaml:"rule_files"`
 		Scrape []struct {
 			Job    string `yaml:"job_name"`
 			Static []struct {
@@ -144,6 +145,9 @@ func TestWatch(t *testing.T) {
 	if err != nil || len(prom.Scrape) != 1 || len(prom.Scrape[0].Static) != 1 ||
 		!slices.Equal(prom.Scrape[0].Static[0].Targets, []string{"cordee:" + port}) {
 		t.Errorf("%+v, the pool's pages are on %s", prom, cfg.Web.Address)
+	}
+	if !slices.Equal(prom.Rules, []string{filepath.Base(alertsFile)}) || c.Services["prometheus"].mounted("/etc/prometheus/"+prom.Rules[0]) != "./"+alertsFile {
+		t.Errorf("prometheus has no rules: %v", prom.Rules)
 	}
 	for _, name := range []string{"prometheus", "cordee", "grafana"} {
 		if !slices.Contains(c.Services[name].Networks, "watch") {
@@ -292,6 +296,49 @@ func TestDashboard(t *testing.T) {
 		if got := unknown(families, query); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q, want %q", query, got, want)
 		}
+	}
+}
+
+const alertsFile = "deploy/alerts.yml"
+
+// Every alert asks for what a pool exports, and says what is wrong.
+func TestAlerts(t *testing.T) {
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	decodeAll(t, alertsFile, &file)
+	families := exported(t)
+	exprs := map[string]string{}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if exprs[r.Alert] != "" || g.Name == "" || r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
+				t.Errorf("alert %q: twice, or without a severity or a summary", r.Alert)
+			}
+			exprs[r.Alert] = r.Expr
+			if r.Alert == "PoolDown" {
+				continue // up is Prometheus's own
+			}
+			for _, u := range unknown(families, r.Expr) {
+				t.Errorf("%s: %s: no pool exports %s", r.Alert, r.Expr, u)
+			}
+			for _, m := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(r.Annotations["summary"], -1) {
+				if name := promName.FindStringSubmatch(r.Expr); name == nil || !slices.Contains(families[name[1]], m[1]) {
+					t.Errorf("%s: %s has no label %s", r.Alert, r.Expr, m[1])
+				}
+			}
+		}
+	}
+	if got := exprs["CertificateEnds"]; got != "cordee_tls_certificate_expiry_seconds < 10 * 86400" {
+		t.Errorf("a certificate is told of when %q", got)
+	}
+	if len(exprs) < 6 {
+		t.Errorf("%d alerts", len(exprs))
 	}
 }
 

@@ -11,6 +11,11 @@ import "math"
 // three standard deviations. Poisson noise alone then moves a settled rig about
 // once a day. The dead band is wider than the rounding to powers of two, so
 // neighbours do not oscillate.
+//
+// The ramp, until a change was small or an estimate held: a raise is taken from
+// 32 shares, whose estimate errs by a quarter of an octave, or from what two
+// intervals brought where that is less; and it does not forget them. Else the
+// next few shares would decide alone, and undo it now and then.
 type Vardiff struct {
 	interval int64   // ms between shares aimed at
 	since    int64   // ms, start of the window
@@ -26,6 +31,10 @@ type Vardiff struct {
 // Vardiff tuning, from simulation.
 const (
 	lookEvery     = 8      // shares
+	rampShares    = 32     // that a raise of the ramp waits for,
+	rampIntervals = 2      // for so long at most,
+	rampAtOnce    = 1024   // unless it is off by so much, which 8 shares are sure of
+	rampKeeps     = 16     // of the shares that a raise of the ramp was taken from
 	maxRaise      = 256    // per change
 	maxLower      = 4      // per change
 	forgetAfter   = 60     // expected shares, then the window is halved
@@ -33,6 +42,7 @@ const (
 	silenceShares = 10     // expected shares in a silent step, at least
 	minChangeGap  = 10_000 // ms, after the ramp
 	settledChange = 8      // a change smaller than this ends the ramp
+	longestWindow = 1 << 40
 )
 
 // NewVardiff starts a connection at d, aiming at perMinute shares a minute,
@@ -45,11 +55,20 @@ func NewVardiff(d Difficulty, perMinute float64, now int64) Vardiff {
 func (v *Vardiff) Current() Difficulty { return v.current }
 
 // Set puts d in force, as after a suggestion or a clamp, and starts a new
-// window. A series of silent steps goes on: only a share ends it.
+// window; a raise of the ramp starts it with what was seen before. A series of
+// silent steps goes on: only a share ends it.
 func (v *Vardiff) Set(d Difficulty, now int64) {
-	v.current = max(d, 1)
-	v.since, v.last, v.changed = now, now, now
-	v.work, v.shares = 0, 0
+	d = max(d, 1)
+	kept, took := 0.0, 0.0 // shares, and ms that they would have taken at d
+	if seen := v.work / float64(v.current); !v.ramped && d > v.current && seen >= lookEvery {
+		kept = min(seen, rampKeeps)
+		took = float64(now-v.since) * kept / seen * float64(d) / float64(v.current)
+	}
+	v.work = kept * float64(d)
+	v.since = now - int64(min(took, longestWindow))
+	v.current = d
+	v.last, v.changed = now, now
+	v.shares = 0
 }
 
 // Share counts an accepted share and returns the difficulty that should be in
@@ -93,15 +112,14 @@ func (v *Vardiff) look(now int64) Difficulty {
 		return v.current // a rig that suggested far too little is not waited for
 	}
 	if (ratio > 2 && n >= lookEvery || ratio < 0.5) && math.Abs(n-lambda) > 3*math.Sqrt(max(lambda, 1)) {
-		factor := min(max(ratio, 1.0/maxLower), maxRaise)
-		next := math.Log2(float64(v.current) * factor)
-		if ratio > 1 && !v.ramped { // from few shares: what is too low is mended in seconds, what is too high in minutes
-			next = math.Floor(next)
+		if ratio > 1 && !v.ramped && n < rampShares && lambda < rampIntervals && ratio < rampAtOnce {
+			return v.current
 		}
+		factor := min(max(ratio, 1.0/maxLower), maxRaise)
 		if factor < settledChange {
 			v.ramped = true
 		}
-		next = math.Round(next)
+		next := math.Round(math.Log2(float64(v.current) * factor))
 		return Difficulty(1) << uint(min(max(next, 0), 62))
 	}
 	if lambda > forgetAfter {

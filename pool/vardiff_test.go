@@ -100,7 +100,7 @@ func TestVardiffRamp(t *testing.T) {
 		start         float64 // as rigs speak it
 		median, worst float64 // ms
 	}{
-		{"300 TH/s from 4096", 300e12, pool.MainScale, 4096, 1 * second, 5 * minute},
+		{"300 TH/s from 4096", 300e12, pool.MainScale, 4096, 2.5 * second, 10 * second},
 		{"1000 TH/s from 1024", 1000e12, pool.MainScale, 1024, 15 * second, 60 * second},
 		{"50 kH/s from 4096, at the floor of main", 50e3, pool.MainScale, 4096, 8 * minute, 12 * minute},
 		{"50 kH/s from 4096, without a floor", 50e3, pool.RegtestScale, 4096, 10 * minute, 14 * minute},

@@ -81,6 +81,7 @@ func (s *Server) secondHand() {
 		case <-tick.C:
 		}
 		now := s.now()
+		s.crowd.forget(now)
 		list = s.snapshot(list[:0])
 		for _, sess := range list {
 			s.guard(sess, func() { sess.look(now) })

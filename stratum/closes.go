@@ -1,6 +1,8 @@
 package stratum
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -37,6 +39,7 @@ const (
 	CloseStrangers                // refused: too many of this address have no work yet
 	CloseAddressFull              // refused: too many of this address
 	CloseNetworkFull              // refused: too many of this network
+	CloseLoop                     // refused for the moment: connections of this address or network keep ending without work
 	closeCount
 )
 
@@ -67,6 +70,7 @@ var closeNames = [closeCount]string{
 	CloseStrangers:    "too_many_strangers",
 	CloseAddressFull:  "address_full",
 	CloseNetworkFull:  "network_full",
+	CloseLoop:         "reconnect_loop",
 }
 
 // String returns the stable name, for metrics, logs and lists.
@@ -86,12 +90,21 @@ type CloseInfo struct {
 	Agent    string // sanitised
 	Duration time.Duration
 	Shares   uint64 // accepted
+
+	// Refused is the last name that it asked for in vain, sanitised.
+	Refused string
+	// Silent is one that said nothing: refused at the door, a port check. Those of
+	// one address and reason are one entry, the newest, and Times counts them.
+	Silent bool
+	Times  uint64
 }
 
 // keepCloses is how many ended connections are remembered.
 const keepCloses = 100
 
-// closeRing remembers the last closes.
+// closeRing remembers the last closes. What said nothing takes one place for each
+// address and reason: a balancer that looks whether we live, or a flood that is
+// refused, leaves room for what an operator looks for.
 type closeRing struct {
 	mu   sync.Mutex
 	ring [keepCloses]CloseInfo
@@ -101,8 +114,24 @@ type closeRing struct {
 func (c *closeRing) add(i CloseInfo) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	i.Times = 1
+	if i.Silent {
+		for k := range c.ring {
+			e := &c.ring[k]
+			if e.Silent && e.Reason == i.Reason && hostOf(e.Remote) == hostOf(i.Remote) {
+				i.Times += e.Times
+				*e = i
+				return
+			}
+		}
+	}
 	c.ring[c.n%keepCloses] = i
 	c.n++
+}
+
+// hostOf is an address without its port.
+func hostOf(remote string) string {
+	return remote[:max(strings.LastIndexByte(remote, ':'), 0)]
 }
 
 // list returns the remembered closes, newest first.
@@ -113,5 +142,6 @@ func (c *closeRing) list() []CloseInfo {
 	for i := c.n - 1; i >= 0 && i >= c.n-keepCloses; i-- {
 		out = append(out, c.ring[i%keepCloses])
 	}
+	slices.SortStableFunc(out, func(a, b CloseInfo) int { return b.Time.Compare(a.Time) })
 	return out
 }

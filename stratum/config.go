@@ -121,7 +121,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: SharesPerMinute is %v, must be above 0 and at most 600", errConfig, c.SharesPerMinute)
 	case c.MaxConns < 0 || c.MaxConns > maxConns:
 		return c, fmt.Errorf("%w: MaxConns is %d, must be 1 to %d", errConfig, c.MaxConns, maxConns)
-	case c.Caps.Strangers < 0 || c.Caps.PerAddress < 0 || c.Caps.PerNetwork < 0:
+	case c.Caps.Strangers < 0 || c.Caps.PerAddress < 0 || c.Caps.PerNetwork < 0 || c.Caps.Workless < 0:
 		return c, fmt.Errorf("%w: Caps are %+v, must not be negative", errConfig, c.Caps)
 	case c.Limits.Line > maxLine || c.Limits.FirstLine > maxLine:
 		return c, fmt.Errorf("%w: a line may have at most %d bytes", errConfig, maxLine)

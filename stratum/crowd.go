@@ -14,17 +14,24 @@ type Caps struct {
 	PerAddress int // of one address, rigs and strangers
 	PerNetwork int // of one network, likewise
 
+	// Workless are the connections of one address that may end without work,
+	// beyond one every 32 ms; of its network, four times as many. Above twice
+	// Strangers, those who are here can never use it up.
+	Workless int
+
 	// Trusted networks are bounded by MaxConns only: farms behind one address.
 	Trusted []netip.Prefix
 }
 
-// crowd counts who is here from where. What it keeps of an address goes with
-// the last connection from there, so it is bounded by MaxConns.
+// crowd counts who is here from where, and who keeps coming without ever getting
+// work. The counts of an address go with the last connection from there, so they
+// are bounded by MaxConns; for its debts see there.
 type crowd struct {
 	caps Caps
 
-	mu   sync.Mutex // leaf: session.mu and Server.mu may be held
-	here map[netip.Prefix]tally
+	mu    sync.Mutex // leaf: session.mu and Server.mu may be held
+	here  map[netip.Prefix]tally
+	debts debts
 }
 
 type tally struct{ all, strangers int }
@@ -48,8 +55,9 @@ func around(a netip.Addr) (address, network netip.Prefix) {
 	return address, network
 }
 
-// enter takes a seat for a newcomer from a, or says why there is none.
-func (c *crowd) enter(s *seat, a netip.Addr) CloseReason {
+// enter takes a seat at now, in ms, for a newcomer from a, or says why there is
+// none.
+func (c *crowd) enter(s *seat, a netip.Addr, now int64) CloseReason {
 	a = a.Unmap().WithZone("")
 	trusted := slices.ContainsFunc(c.caps.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 	if !a.IsValid() || trusted {
@@ -67,9 +75,15 @@ func (c *crowd) enter(s *seat, a netip.Addr) CloseReason {
 		return CloseStrangers
 	case over(nearby.all, c.caps.PerNetwork):
 		return CloseNetworkFull
+	case c.debts.full(address, now, worklessMillis, c.caps.Workless), c.debts.full(network, now, worklessMillis/4, c.caps.Workless):
+		return CloseLoop
 	}
 	*s = seat{addr: a, taken: true, stranger: true}
 	c.add(s, 1, 1)
+	if c.caps.Workless > 0 {
+		c.debts.add(address, now, worklessMillis)
+		c.debts.add(network, now, worklessMillis/4)
+	}
 	return CloseNone
 }
 
@@ -80,6 +94,9 @@ func (c *crowd) settle(s *seat) {
 	if s.taken && s.stranger {
 		s.stranger = false
 		c.add(s, 0, -1)
+		address, network := around(s.addr)
+		c.debts.pay(address, worklessMillis)
+		c.debts.pay(network, worklessMillis/4)
 	}
 }
 

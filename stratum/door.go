@@ -37,6 +37,7 @@ func (s *Server) enter(c conn, door Door) *session {
 	leaves, refuse := s.letIn(sess)
 	if refuse != CloseNone {
 		s.mu.Unlock()
+		s.crowd.settle(&sess.seat) // that it gets no work is ours
 		s.crowd.leave(&sess.seat)
 		if leaves != nil {
 			leaves.close(CloseServerFull)
@@ -72,7 +73,7 @@ func (s *Server) letIn(sess *session) (leaves *session, refuse CloseReason) {
 	}
 	// Of a balancer's connection the rig's address is not known yet: see greet.
 	if addr := addrOf(sess.conn); !sess.door.proxied(addr) {
-		if r := s.crowd.enter(&sess.seat, addr); r != CloseNone {
+		if r := s.crowd.enter(&sess.seat, addr, s.now()); r != CloseNone {
 			return nil, r
 		}
 	}
@@ -112,7 +113,7 @@ func (s *session) greet() CloseReason {
 			}
 			return CloseBadProxy
 		}
-		if r := s.srv.crowd.enter(&s.seat, addrOf(s.conn)); r != CloseNone {
+		if r := s.srv.crowd.enter(&s.seat, addrOf(s.conn), s.srv.now()); r != CloseNone {
 			return r
 		}
 	}

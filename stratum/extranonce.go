@@ -71,11 +71,15 @@ func (n *nonces) take(now int64, published uint64) ([pool.Extranonce1Size]byte, 
 	return [pool.Extranonce1Size]byte{}, false
 }
 
-// free gives a value back.
-func (n *nonces) free(e [pool.Extranonce1Size]byte) {
+// free gives a value back. used says that its holder got work: else there is
+// nothing that another could send again, and no loop of connections without work
+// uses all values up.
+func (n *nonces) free(e [pool.Extranonce1Size]byte, used bool) {
 	v := uint32(e[1])<<16 | uint32(e[2])<<8 | uint32(e[3])
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.live.clear(v)
-	n.freed.set(v)
+	if used {
+		n.freed.set(v)
+	}
 }

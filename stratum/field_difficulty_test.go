@@ -198,18 +198,11 @@ var difficultyItems = []item{
 			hashrate float64
 			limit    time.Duration
 		}{{300e12, 30 * time.Second}, {50e3, 12 * time.Minute}} {
-			settled := 0
+			// Of 300 TH/s one seed in 500 is late, of 50 kH/s one in 200: see pool's TestVardiffPace.
 			for seed := range uint64(8) {
-				rate := settles(t, seed, c.hashrate, c.limit)
-				if rate >= 4 && rate <= 25 {
-					settled++
-				}
-				if rate < 3 || rate > 32 { // luck moves the last step, not two
+				if rate := settles(t, seed, c.hashrate, c.limit); rate < 4 || rate > 25 {
 					t.Errorf("%g H/s, seed %d: %.1f shares a minute after %v", c.hashrate, seed, rate, c.limit)
 				}
-			}
-			if settled < 7 {
-				t.Errorf("%g H/s: %d of 8 settled within %v", c.hashrate, settled, c.limit)
 			}
 		}
 	}},

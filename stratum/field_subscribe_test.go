@@ -147,6 +147,6 @@ func uniqueNonces(t *testing.T) {
 		if seen[e] {
 			t.Fatal("a live value was given again")
 		}
-		n.free(e)
+		n.free(e, true)
 	}
 }

@@ -157,8 +157,8 @@ func (s *session) leave() {
 // measure notes how a share on job was judged. A rig whose every share on jobs
 // of its class misses the target does not hash what it was sent: it steps down
 // one class. Where it was judged wrong for another reason nothing is learnt of
-// the coinbase. s.mu is held.
-func (s *session) measure(job *pool.Job, r pool.Reject) {
+// the coinbase. It reports whether the rig stepped down. s.mu is held.
+func (s *session) measure(job *pool.Job, r pool.Reject) (down bool) {
 	switch {
 	case job == nil || !s.fit.known || job.Class.ID != s.fit.class.ID || s.fit.fits:
 	case r == pool.Accepted:
@@ -166,16 +166,17 @@ func (s *session) measure(job *pool.Job, r pool.Reject) {
 	case r == pool.LowDifficulty:
 		s.fit.misses++
 		if s.fit.misses >= maxMisses {
-			s.stepDown()
+			return s.stepDown()
 		}
 	}
+	return false
 }
 
-func (s *session) stepDown() {
+func (s *session) stepDown() bool {
 	was := s.fit
 	next, ok := was.class.Below()
 	if !ok {
-		return
+		return false
 	}
 	s.enterClass(was, next)
 	s.srv.count.stepDowns.Add(1)
@@ -184,6 +185,7 @@ func (s *session) stepDown() {
 		Msg("all shares of a rig miss the target: it gets smaller coinbases")
 	// What it has of the old class is of no use.
 	s.box.want, s.box.wantClean = true, true
+	return true
 }
 
 // show fills in what lists say of the class. s.mu is held.

@@ -89,6 +89,7 @@ func (s *session) onAuthorize(d *desk, m *message) {
 			s.srv.cfg.Pool.Leave(worker)
 		}
 		s.srv.count.denied[why].Add(1)
+		s.refused = clean([]byte(user), maxName)
 		s.srv.say(evAuthDeny).Uint64("conn", s.id).
 			Str("name", printable([]byte(user), maxName)).Str("reason", denialNames[why]).Str("text", text).
 			Str("remote", s.conn.Remote()).Msg("a rig's name was refused")

@@ -206,6 +206,6 @@ func (s *Server) sendAway(ctx context.Context, ended <-chan struct{}) {
 			case <-time.After(early):
 			}
 		}
-		s.guard(sess, func() { sess.push(reconnectLine) })
+		s.guard(sess, sess.sayGoodbye)
 	}
 }

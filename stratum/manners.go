@@ -102,11 +102,18 @@ func (s *session) ladder(d *desk, last pool.Reject, now int64) {
 	s.srv.count.resends.Add(1)
 	s.srv.say(evResend).Uint64("conn", s.id).Uint32("refused", s.manners.refused).
 		Str("reason", last.Name()).Msg("shares in a row were refused; the rig got its work again")
-	if strings.HasPrefix(s.agent, "cgminer/") { // others may take it for an answer
-		d.out = append(d.out, `{"id":null,"method":"client.show_message","params":["`...)
-		d.out = strconv.AppendUint(d.out, uint64(s.manners.refused), 10)
-		d.out = append(d.out, " shares in a row were refused: "+last.Text()+"\"]}\n"...)
+	d.out = s.tell(d.out, strconv.FormatUint(uint64(s.manners.refused), 10)+" shares in a row were refused: "+last.Text())
+}
+
+// tell appends a line for whoever reads the rig's log. Only cgminer is told:
+// others may take it for an answer. text is plain ASCII. s.mu is held.
+func (s *session) tell(out []byte, text string) []byte {
+	if !strings.HasPrefix(s.agent, "cgminer/") {
+		return out
 	}
+	out = append(out, `{"id":null,"method":"client.show_message","params":["`...)
+	out = append(out, text...)
+	return append(out, "\"]}\n"...)
 }
 
 // breathe waits where the connection sent more than is worked through for it. It

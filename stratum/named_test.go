@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"cordee/pool"
 )
@@ -64,6 +65,45 @@ func TestEveryRefusalIsNamed(t *testing.T) {
 			}
 			names = append(names, r.Name())
 			mustHave(f, f.log.String(), fmt.Sprintf(`"event":"share.reject","conn":%d,"reason":%q`, c.sess.id, r.Name()))
+		}
+	})
+}
+
+// What said nothing takes one place of the list for each address and reason,
+// and a name that was refused is told.
+func TestSilentClosesAreOne(t *testing.T) {
+	inField(t, func(c *Config) { c.Caps = Caps{PerAddress: 2} }, func(f *field) {
+		come := func(addr, line string) {
+			s, tw := enterFrom(f.srv, addr, Door{})
+			if s != nil {
+				tw.send(line)
+				tw.hangUp()
+			}
+			synctest.Wait()
+		}
+		come("198.51.100.1:1", `{"id":1,"method":"mining.authorize","params":["no<b>\u001bbody"]}`+"\n")
+		for i := range 300 {
+			come(fmt.Sprintf("198.51.100.1:%d", i), "")
+			come(fmt.Sprintf("198.51.100.2:%d", i), "")
+		}
+		enterFrom(f.srv, "198.51.100.3:1", Door{})
+		enterFrom(f.srv, "198.51.100.3:2", Door{})
+		for i := range 300 {
+			come(fmt.Sprintf("198.51.100.3:%d", i), "")
+		}
+		come("198.51.100.2:1", " ")
+		var got []string
+		for _, c := range f.srv.Closes() {
+			got = append(got, fmt.Sprintf("%s %s %q %d", c.Reason, c.Remote, c.Refused, c.Times))
+		}
+		want := []string{
+			`hangup 198.51.100.2:1 "" 1`, `address_full 198.51.100.3:299 "" 300`, `hangup 198.51.100.2:299 "" 300`,
+			`hangup 198.51.100.1:299 "" 300`, `hangup 198.51.100.1:1 "nobbody" 1`,
+		}
+		slices.Sort(got) // the clock stands still
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			f.Errorf("%q", got)
 		}
 	})
 }

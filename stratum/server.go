@@ -89,7 +89,7 @@ func (s *Server) serve(sess *session) {
 
 	sess.mu.Lock()
 	sess.closeLocked(reason)
-	reason = sess.reason
+	reason, worked := sess.reason, sess.started
 	sess.leave()
 	sess.mu.Unlock()
 
@@ -101,7 +101,7 @@ func (s *Server) serve(sess *session) {
 	s.young.Remove(sess.young)
 	s.mu.Unlock()
 	s.crowd.leave(&sess.seat)
-	s.nonces.free(sess.en1)
+	s.nonces.free(sess.en1, worked)
 	for i := range sess.names {
 		s.cfg.Pool.Leave(sess.names[i].worker)
 	}
@@ -116,7 +116,7 @@ func (s *Server) ended(sess *session, r CloseReason) {
 	}
 	info := CloseInfo{
 		Time: time.Now(), Reason: r, Remote: sess.conn.Remote(),
-		Agent: sess.agent, Shares: sess.accepted,
+		Agent: sess.agent, Shares: sess.accepted, Refused: sess.refused, Silent: !sess.heard,
 	}
 	info.Duration = info.Time.Sub(sess.opened)
 	if len(sess.names) > 0 {

@@ -24,7 +24,11 @@ func TestNoncesRest(t *testing.T) {
 	if !ok || e != [4]byte{0, 0x12, 0x34, 0x56} {
 		t.Fatal(e, ok)
 	}
-	n.free(e)
+	n.free(e, false) // its holder never had work
+	if again, ok := n.take(1, 1); !ok || again != e {
+		t.Fatal(again, ok)
+	}
+	n.free(e, true)
 	for _, c := range []struct {
 		now       int64
 		published uint64
@@ -88,6 +92,14 @@ func TestBroadcast(t *testing.T) {
 		}
 		if st.Connections != 300 || st.Working != 300 || st.Opened != 300 {
 			t.Error(st)
+		}
+		// One that leaves without work leaves its extranonce1 as it was.
+		stranger, tw := enterFrom(srv, "192.0.2.9:1", Door{})
+		tw.send(saySubscribe)
+		tw.hangUp()
+		synctest.Wait()
+		if v := uint32(stranger.en1[1])<<16 | uint32(stranger.en1[2])<<8 | uint32(stranger.en1[3]); v != 300 || srv.nonces.live.has(v) || srv.nonces.freed.has(v) {
+			t.Errorf("extranonce1 %d of a stranger is used up", v)
 		}
 		// All rigs of one member share their bytes.
 		if n := len(srv.set.Load().sheets[0].views); n != 1 {

@@ -38,7 +38,9 @@ type session struct {
 	partial  []byte // the start of a line
 	seen     pool.Seen
 	seenTip  uint64 // generation that seen is of
+	heard    bool   // it said something
 	denied   int
+	refused  string      // the last name that was, sanitised
 	end      CloseReason // close once the answers are out
 	rejected uint32      // for sampling the log
 	manners  manners
@@ -156,6 +158,7 @@ func (s *session) run() (reason CloseReason) {
 // work implements reader: it is one read, from its bytes to the answers.
 func (s *session) work(n int) (more bool) {
 	s.srv.count.in.Add(uint64(n))
+	s.heard = true
 	s.mu.Lock()
 	closed := s.reason != CloseNone // what a socket still holds when it is shut
 	s.busy = !closed
@@ -342,12 +345,12 @@ func (s *session) offer(p *published) {
 	s.flush(nil)
 }
 
-// push sends one line as soon as the socket takes it, to a rig that has work.
-func (s *session) push(line string) {
+// sayGoodbye asks a rig that has work to reconnect.
+func (s *session) sayGoodbye() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started {
-		s.flush([]byte(line))
+		s.flush(append(s.tell(nil, "The pool stops or restarts: reconnect, or use a backup"), reconnectLine...))
 	}
 }
 

@@ -177,8 +177,8 @@ func (s *session) account(d *desk) {
 	var work pool.Difficulty
 	for i := range d.answers {
 		a := &d.answers[i]
-		if a.entry >= 0 {
-			s.measure(d.batch.Subs[a.entry].Work.Job, a.reject)
+		if a.entry >= 0 && s.measure(d.batch.Subs[a.entry].Work.Job, a.reject) {
+			d.out = s.tell(d.out, "All shares miss: from now on jobs are smaller")
 		}
 		s.manners.verdict(a.reject, now)
 		if a.reject != pool.Accepted {

@@ -6,9 +6,11 @@ set -euo pipefail
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v cc >/dev/null || missing+=(gcc libc6-dev) # go test -race links with it
-# What runs the kernel of arm64 on another processor: 60 MB, so in CI only.
-if [[ ${CI:-} == true && $(uname -m) != aarch64 ]]; then
-	command -v qemu-aarch64-static >/dev/null || missing+=(qemu-user-static)
+# In CI only: what runs the kernel of arm64 on another processor (60 MB), and the balancers that are mined through.
+if [[ ${CI:-} == true ]]; then
+	command -v haproxy >/dev/null || missing+=(haproxy)
+	command -v nginx >/dev/null || missing+=(nginx libnginx-mod-stream)
+	[[ $(uname -m) == aarch64 ]] || command -v qemu-aarch64-static >/dev/null || missing+=(qemu-user-static)
 fi
 if ((${#missing[@]} == 0)); then
 	exit 0

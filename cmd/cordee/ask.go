@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,7 +107,7 @@ func printStatus(w io.Writer, s web.Status) {
 	rows := []string{
 		fmt.Sprintf("network\t%s, mining block %d from %s, template %.0f s old", s.Network, s.Height, s.Node, s.TemplateAge),
 		fmt.Sprintf("reward\t%s, %d transactions", btc(s.Value), s.Txs),
-		fmt.Sprintf("rigs\t%d connected, %s", s.Connections, hashrate(s.Hashrate)),
+		"rigs\t" + rigsLine(&s),
 		fmt.Sprintf("shares\t%d credited since the start", s.Credited),
 		"rejects\t" + rejects(&s),
 		fmt.Sprintf("blocks\t%s", counts(s.Blocks)),
@@ -141,6 +140,13 @@ func printStatus(w io.Writer, s web.Status) {
 	if s.Journal.Poisoned {
 		rows = append(rows, "ALARM\tthe journal took an I/O error and accepts nothing more: look at the disk, then restart")
 	}
+	for _, c := range s.Certificates {
+		if left := time.Until(c.NotAfter); left < certificateAlarm {
+			rows = append(rows, fmt.Sprintf("ALARM\tthe certificate of %s %s: renew it, the pool takes the new one by itself", c.Listener, timeLeft(left)))
+			continue
+		}
+		rows = append(rows, fmt.Sprintf("certificate of %s\tgood until %s", c.Listener, clock(c.NotAfter)))
+	}
 	for _, h := range s.Halts {
 		rows = append(rows, fmt.Sprintf("ALARM\tpayouts are halted, mining goes on: %s: %s; see `cordee halt show`", h.Name, printable(h.Text)))
 	}
@@ -148,6 +154,22 @@ func printStatus(w io.Writer, s web.Status) {
 		rows = append(rows, "trouble\t"+printable(t))
 	}
 	table(w, "up since\t"+clock(s.Started), rows)
+}
+
+// certificateAlarm is the time left at which whatever renews a certificate has
+// failed for days. The alert of deploy/alerts.yml has the same.
+const certificateAlarm = 10 * 24 * time.Hour
+
+// timeLeft says in whole days how long something is still good for.
+func timeLeft(left time.Duration) string {
+	switch days := int(left / (24 * time.Hour)); {
+	case left <= 0:
+		return "is not valid any more"
+	case days == 1:
+		return "is good for 1 day only"
+	default:
+		return fmt.Sprintf("is good for %d days only", days)
+	}
 }
 
 // storeLine says where the copy of the ledger stands.
@@ -164,6 +186,15 @@ func storeLine(s *web.Store) string {
 		line += ", settings to change: " + strings.Join(s.Problems, "; ")
 	}
 	return printable(line)
+}
+
+// rigsLine counts rigs, and apart what is connected and has no work.
+func rigsLine(s *web.Status) string {
+	line := fmt.Sprintf("%d connected, %s", s.Working, hashrate(s.Hashrate))
+	if n := s.Connections - s.Working; n > 0 {
+		line += fmt.Sprintf("; %d more have not signed in", n)
+	}
+	return line
 }
 
 // clock prints a moment in the operator's zone, and names the zone.
@@ -191,58 +222,4 @@ func counts(m map[string]uint64) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
-}
-
-func printCloses(w io.Writer, closes web.Closes) {
-	rows := make([]string, 0, len(closes.Closes))
-	for _, x := range closes.Closes {
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", clock(x.At), x.Reason, time.Duration(x.Age*1e9).Round(time.Second), x.Shares, x.Remote, x.Name, x.Agent))
-	}
-	if len(rows) == 0 {
-		fmt.Fprintln(w, "no connection was closed since the start")
-		return
-	}
-	table(w, "closed\treason\tafter\tshares\tfrom\tname\tagent", rows)
-}
-
-func rigsCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "rigs",
-		Usage:     "the connected rigs, of one member or of all",
-		ArgsUsage: "[member]",
-		Flags:     []cli.Flag{configFlag, jsonFlag},
-		Action: func(c *cli.Context) error {
-			if err := oneArg(c, "rigs", "member"); err != nil {
-				return err
-			}
-			var rigs web.Rigs
-			if err := askConfigured(c, "/rigs?member="+url.QueryEscape(c.Args().First()), &rigs); err != nil {
-				return err
-			}
-			return emit(c, rigs, func(w io.Writer) {
-				rows := make([]string, 0, len(rigs.Rigs))
-				for _, r := range rigs.Rigs {
-					last := "never"
-					if !r.LastShare.IsZero() {
-						last = time.Since(r.LastShare).Round(time.Second).String() + " ago"
-					}
-					class := r.Class
-					if r.ClassFrom != "" {
-						class += " (down from " + r.ClassFrom + ")"
-					}
-					rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", r.Name, hashrate(r.Hashrate), r.Difficulty, r.Accepted, counts(r.Rejects), last, class, r.Agent))
-				}
-				if len(rows) == 0 {
-					if member := c.Args().First(); member != "" {
-						fmt.Fprintf(w, "no rig of member %s is connected\n", member)
-					} else {
-						fmt.Fprintln(w, "no rig is connected")
-					}
-					return
-				}
-				slices.Sort(rows) // by name
-				table(w, "rig\thashrate\tdifficulty\tshares\trejects\tlast share\tclass\tagent", rows)
-			})
-		},
-	}
 }

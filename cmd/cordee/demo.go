@@ -270,7 +270,7 @@ func (d *theDemo) watch(ctx, life context.Context, want int, limit time.Duration
 		active := d.showBlocks(b.Blocks)
 		if n%6 == 5 {
 			fmt.Fprintf(d.out, "%s  %2d rigs  %9s  %5d shares  rejects: %s  blocks: %s  new tip to first rig: %s\n",
-				time.Now().Format(time.TimeOnly), s.Connections, hashrate(s.Hashrate), s.Credited, counts(s.Shares), counts(s.Blocks), s.FirstNotify)
+				time.Now().Format(time.TimeOnly), s.Working, hashrate(s.Hashrate), s.Credited, counts(s.Shares), counts(s.Blocks), s.FirstNotify)
 			var a web.Accounts
 			if n%12 == 11 && d.ask(life, "/accounts", &a) == nil {
 				printAccounts(d.out, a)

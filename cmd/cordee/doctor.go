@@ -52,7 +52,7 @@ func askPool(ctx context.Context, dataDir string) (doctor.Pool, error) {
 	return doctor.Pool{
 		Halts: halts, Class: s.Class, NoJob: s.NoJob,
 		Network: s.Network, Height: s.Height, TemplateAge: time.Duration(s.TemplateAge * float64(time.Second)),
-		Lost: s.Lost, Poisoned: s.Journal.Poisoned, Refused: s.Canary.Refused, Reason: s.Canary.Reason, Rigs: s.Connections,
+		Lost: s.Lost, Poisoned: s.Journal.Poisoned, Refused: s.Canary.Refused, Reason: s.Canary.Reason, Rigs: s.Working,
 	}, err
 }
 

@@ -12,6 +12,7 @@ import (
 	"cordee/internal/certfile"
 	"cordee/internal/config"
 	"cordee/internal/edge"
+	"cordee/internal/web"
 	"cordee/stratum"
 )
 
@@ -21,7 +22,24 @@ const expiryNear = 14 * 24 * time.Hour
 // doors are the open ports for rigs, and what they serve TLS with.
 type doors struct {
 	rigs  []edge.Listener
-	certs []*certfile.Pair
+	certs []servedPair
+}
+
+// servedPair is the certificate of one listener.
+type servedPair struct {
+	listener string // as cordee.toml has it
+	*certfile.Pair
+}
+
+// certificates says until when each certificate in force is good. A port that
+// nobody knocks at has its files looked at all the same.
+func (d *doors) certificates() []web.Certificate {
+	out := []web.Certificate{}
+	for _, c := range d.certs {
+		c.Look()
+		out = append(out, web.Certificate{Listener: c.listener, NotAfter: c.NotAfter()})
+	}
+	return out
 }
 
 // listen opens every [[listener]], or none.
@@ -41,7 +59,7 @@ func listen(ctx context.Context, cfg *config.Config, log zerolog.Logger) (d door
 			if err != nil {
 				return d, err
 			}
-			d.certs = append(d.certs, pair)
+			d.certs = append(d.certs, servedPair{l.Address, pair})
 			door.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.GetCertificate}
 		}
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
@@ -91,11 +109,16 @@ func openPair(l config.Listener, log zerolog.Logger) (*certfile.Pair, error) {
 	return pair, nil
 }
 
+// worklessBurst is how many connections of one address may end without work
+// before it is slowed down.
+const worklessBurst = 1024
+
 // capsOf bounds the connections of one place. However few files there are,
 // strangers of one address take at most a quarter of them.
 func capsOf(cfg *config.Config, room int) stratum.Caps {
 	l := cfg.Limits
 	return stratum.Caps{
 		Strangers: min(l.StrangersPerIP, max(room/4, 1)), PerAddress: l.PerIP, PerNetwork: l.PerNetwork, Trusted: l.Trusted,
+		Workless: max(worklessBurst, 2*l.StrangersPerIP),
 	}
 }

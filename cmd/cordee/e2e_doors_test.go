@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +112,37 @@ per_ip = 20
 		accepted(secure, 2)
 		if s := secure.Stats(); s.Reconnects != 0 {
 			t.Errorf("%d rigs were dropped for a certificate", s.Reconnects)
+		}
+		// The second of nine days is an alarm.
+		expiry := func() (days float64) {
+			_, page, err := p.get("/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := regexp.MustCompile(`(?m)^cordee_tls_certificate_expiry_seconds\{listener="` + ports[0] + `"\} (\S+)$`).FindStringSubmatch(page)
+			if m == nil {
+				t.Fatal("no metric of the certificate")
+			}
+			v, err := strconv.ParseFloat(m[1], 64)
+			if err != nil {
+				t.Error(err)
+			}
+			return v / 86400
+		}
+		if days := expiry(); days < 89 || days > 90 {
+			t.Errorf("%.1f days left of 90", days)
+		}
+		harness.NewCertificate(t, "third", time.Now().Add(9*24*time.Hour)).Write(t, p.dir)
+		p.signal(syscall.SIGHUP)
+		eventually(t, 10*time.Second, "an alarm", func() error {
+			out, errOut, code := cordee(t, "status", "-c", p.config)
+			if want := "the certificate of " + ports[0] + " is good for 8 days only"; code != 0 || !strings.Contains(out, want) {
+				return fmt.Errorf("exit %d, no %q in\n%s%s", code, want, out, errOut)
+			}
+			return nil
+		})
+		if days := expiry(); days < 8 || days > 9 {
+			t.Errorf("%.1f days left of 9", days)
 		}
 	})
 

@@ -243,7 +243,7 @@ func TestHostileClients(t *testing.T) {
 	heard := newPromises()
 	_, stop := p.mine(6, 20_000, heard.on)
 	heard.more(t, 6)
-	before := p.memory()
+	before, series := p.memory(), p.series(t)
 
 	p.crowd(t, 500)
 
@@ -296,6 +296,9 @@ func TestHostileClients(t *testing.T) {
 	if code, page, err := p.get("/metrics"); err != nil || code != 200 || !strings.Contains(page, `cordee_panics_total{where="session"} 0`) {
 		t.Errorf("metrics: %d, %v: no zero counter of panics in them", code, err)
 	}
+	if after := p.series(t); after != series || after > 2000 {
+		t.Errorf("%d series of metrics, then %d", series, after)
+	}
 	stop()
 	p.stop()
 	heard.audit(t, p.journalDir())
@@ -318,6 +321,21 @@ func TestHostileClients(t *testing.T) {
 	if strings.ContainsFunc(p.log(), func(r rune) bool { return r < ' ' && r != '\n' }) {
 		t.Error("the log holds control characters: a terminal would obey them")
 	}
+}
+
+// series counts those of the pool's own metrics.
+func (p *testPool) series(t *testing.T) (n int) {
+	t.Helper()
+	code, page, err := p.get("/metrics")
+	if err != nil || code != 200 {
+		t.Fatalf("metrics: %d, %v", code, err)
+	}
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "cordee_") {
+			n++
+		}
+	}
+	return n
 }
 
 // crowd opens and drops n connections, some in the middle of a word.

@@ -18,7 +18,7 @@ func (p *process) Status() web.Status {
 		Network: p.cfg.Network.Name, Version: version, Epoch: e.Epoch, Started: e.Started,
 		Height: e.Height, PrevHash: e.PrevHash, Node: e.Node, TemplateAge: e.TemplateAge,
 		Value: e.Value, Txs: e.Txs, NoJob: e.NoJob, Difficulty: e.Difficulty,
-		Connections: st.Connections, Credited: e.Credited, Lost: e.Lost,
+		Connections: st.Connections, Working: st.Working, Credited: e.Credited, Lost: e.Lost,
 		Shares: st.Shares, Blocks: map[string]uint64{},
 		Canary:      web.Canary(e.Canary),
 		FirstNotify: web.LatencyOf(st.NotifyFirst), LastNotify: web.LatencyOf(st.NotifyLast),
@@ -46,6 +46,7 @@ func (p *process) Status() web.Status {
 	for _, l := range p.cfg.Listeners {
 		s.Listeners = append(s.Listeners, l.Address)
 	}
+	s.Certificates = p.doors.certificates()
 	return s
 }
 
@@ -56,9 +57,13 @@ func (p *process) Rigs(member string) web.Rigs {
 		if id, _, _ := strings.Cut(r.Name, "."); member != "" && id != member {
 			continue
 		}
+		difficulty := ""
+		if r.Difficulty > 0 {
+			difficulty = r.Difficulty.Text(p.cfg.Network.Scale)
+		}
 		out.Rigs = append(out.Rigs, web.Rig{
 			Name: r.Name, Agent: r.Agent, Class: r.Class, ClassFrom: r.ClassFrom, Remote: r.Remote, Hashrate: r.Hashrate,
-			Difficulty: r.Difficulty.Text(p.cfg.Network.Scale), Accepted: r.Accepted, Rejects: r.Rejected,
+			Difficulty: difficulty, Accepted: r.Accepted, Rejects: r.Rejected,
 			LastShare: r.LastShare, Since: r.Connected,
 		})
 	}
@@ -71,7 +76,7 @@ func (p *process) Closes() web.Closes {
 	for _, c := range p.edge.Server().Closes() {
 		out.Closes = append(out.Closes, web.Close{
 			At: c.Time, Reason: c.Reason.String(), Remote: c.Remote, Name: c.Name, Agent: c.Agent,
-			Age: c.Duration.Seconds(), Shares: c.Shares,
+			Age: c.Duration.Seconds(), Shares: c.Shares, Refused: c.Refused, Times: c.Times,
 		})
 	}
 	return out
@@ -83,7 +88,7 @@ func (p *process) figures() web.Figures {
 	var accounts web.Status
 	p.accountsInto(&accounts)
 	return web.Figures{
-		Store: accounts.Store, Halts: len(accounts.Halts),
+		Store: accounts.Store, Halts: len(accounts.Halts), Certificates: p.doors.certificates(),
 		Version: v.Version, Commit: v.Commit, Network: p.cfg.Network.Name,
 		Stratum: p.edge.Server().Stats(), Journal: p.journal.Stats(), Nodes: p.nodes.Status(),
 		Height: e.Height, TemplateAge: e.TemplateAge, Credited: e.Credited, Lost: e.Lost,

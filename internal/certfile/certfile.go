@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// lookEvery is how often a handshake makes the files be looked at.
+// lookEvery is how often a handshake, or whoever watches, makes the files be
+// looked at.
 const lookEvery = time.Minute
 
 // Pair is a certificate and its key. Its methods may be called from many
@@ -51,15 +52,19 @@ func Open(cert, key string, changed func(notAfter time.Time, err error)) (*Pair,
 // NotAfter is when the certificate in force ends.
 func (p *Pair) NotAfter() time.Time { return p.current.Load().Leaf.NotAfter }
 
-// GetCertificate is for tls.Config. It returns the pair in force, and looks at
-// most once a minute whether the files have changed. Other handshakes do not
-// wait for that look.
+// GetCertificate is for tls.Config. It returns the pair in force, after a Look.
 func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p.Look()
+	return p.current.Load(), nil
+}
+
+// Look reads the files if they have changed, at most once a minute. Others do
+// not wait for that: they go on with the pair in force.
+func (p *Pair) Look() {
 	now, last := p.now().UnixNano(), p.looked.Load()
 	if now-last >= int64(lookEvery) && p.looked.CompareAndSwap(last, now) {
-		_ = p.reread(false) // told to changed; this handshake has a pair in any case
+		_ = p.reread(false) // told to changed; there is a pair in any case
 	}
-	return p.current.Load(), nil
 }
 
 // Reload reads the files now, whether they changed or not. On an error the old

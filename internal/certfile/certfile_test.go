@@ -52,6 +52,28 @@ func named(t *testing.T, p *Pair, want string) {
 	}
 }
 
+// A port at which nobody knocks has its files looked at by whoever watches.
+func TestLook(t *testing.T) {
+	cert, key := write(t, t.TempDir(), "one", start, start.AddDate(0, 0, 9))
+	p, err := Open(cert, key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := start
+	p.now = func() time.Time { return now }
+	p.looked.Store(now.UnixNano())
+	write(t, filepath.Dir(cert), "two", start.Add(time.Hour), start.AddDate(0, 0, 90))
+	p.Look()
+	if got := p.NotAfter(); !got.Equal(start.AddDate(0, 0, 9)) {
+		t.Errorf("at once: %v", got)
+	}
+	now = now.Add(lookEvery)
+	p.Look()
+	if got := p.NotAfter(); !got.Equal(start.AddDate(0, 0, 90)) {
+		t.Errorf("a minute later: %v", got)
+	}
+}
+
 func TestPair(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(filepath.Join(dir, "no"), filepath.Join(dir, "none"), nil); !errors.Is(err, os.ErrNotExist) {

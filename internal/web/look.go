@@ -131,7 +131,7 @@ func lookAt(source Source, at time.Time) *look {
 	s, a, b := source.Status(), source.Accounts(), source.Blocks()
 	k := &look{
 		Pool: PublicPool{
-			Time: at, Network: s.Network, Mining: mines(&s), Hashrate: s.Hashrate, Rigs: s.Connections, Height: s.Height, TemplateAge: s.TemplateAge,
+			Time: at, Network: s.Network, Mining: mines(&s), Hashrate: s.Hashrate, Rigs: s.Working, Height: s.Height, TemplateAge: s.TemplateAge,
 			Nodes: []PublicNode{}, Store: a.Store, Slot: a.Slot, Treasury: a.Treasury,
 			Halts: append([]string{}, a.Halts...), Trouble: []string{},
 		},

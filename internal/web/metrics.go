@@ -1,6 +1,8 @@
 package web
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -10,8 +12,8 @@ import (
 )
 
 // Figures is what /metrics is made of: one copy per scrape. Labels come from
-// closed sets and node names only: no rig, address, agent or hash ever becomes
-// a series.
+// closed sets, and from names of nodes and listeners as configured: no rig, its
+// address, agent or hash ever becomes a series.
 type Figures struct {
 	Version, Commit, Network string
 	Stratum                  stratum.Stats
@@ -24,6 +26,7 @@ type Figures struct {
 	Proposals                [2]uint64      // valid, refused
 	Store                    Store
 	Halts                    int
+	Certificates             []Certificate
 }
 
 // metric is one row of the table below: a family, and how it reads Figures.
@@ -59,7 +62,10 @@ var metrics = []metric{
 	gauge("build_info", "Always 1; the labels say what runs.", func(f *Figures, emit func(float64, ...string)) {
 		emit(1, f.Version, f.Commit, f.Network)
 	}, "version", "commit", "network"),
-	gauge("stratum_connections", "Rigs connected now.", func(f *Figures, emit func(float64, ...string)) {
+	gauge("stratum_rigs", "Connections that are signed in and have work now.", func(f *Figures, emit func(float64, ...string)) {
+		emit(float64(f.Stratum.Working))
+	}),
+	gauge("stratum_connections", "Connections open now, with those that have not signed in.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Stratum.Connections))
 	}),
 	counter("stratum_connections_total", "Connections ever accepted.", func(f *Figures, emit func(float64, ...string)) {
@@ -162,6 +168,11 @@ var metrics = []metric{
 	gauge("payout_halts", "Halts in force: above 0 no member is paid.", func(f *Figures, emit func(float64, ...string)) {
 		emit(float64(f.Halts))
 	}),
+	gauge("tls_certificate_expiry_seconds", "Time that a listener's certificate is still good for; below 0 it is over.", func(f *Figures, emit func(float64, ...string)) {
+		for _, c := range f.Certificates {
+			emit(time.Until(c.NotAfter).Seconds(), c.Listener)
+		}
+	}, "listener"),
 	gauge("journal_poisoned", "1 once a write or fsync failed: shares are refused.", func(f *Figures, emit func(float64, ...string)) {
 		emit(truth(f.Journal.Poisoned != nil))
 	}),

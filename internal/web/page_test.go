@@ -47,7 +47,7 @@ func newFixed() *fixed {
 	}
 	return &fixed{
 		source: source{status: web.Status{
-			Network: "regtest", Height: 905_001, TemplateAge: 12.4, Connections: 1234, Hashrate: 571.44e15,
+			Network: "regtest", Height: 905_001, TemplateAge: 12.4, Connections: 1300, Working: 1234, Hashrate: 571.44e15,
 			Nodes: []web.Node{
 				{Name: "near", State: "ok", Healthy: true, Followed: true, Height: 905_000},
 				{Name: "far", State: "syncing", Height: 904_998, Error: "dial tcp 10.0.0.7:8332: secret"},

@@ -55,7 +55,8 @@ type Status struct {
 	NoJob       string            `json:"no_job,omitempty"` // why none of the newest tip is out: rigs mine on an old one
 	Difficulty  float64           `json:"network_difficulty"`
 	Connections int               `json:"connections"`
-	Class       string            `json:"class"` // the largest that a job of the newest template is of; "" for none
+	Working     int               `json:"working"` // of those, signed in and given work
+	Class       string            `json:"class"`   // the largest that a job of the newest template is of; "" for none
 	Hashrate    float64           `json:"hashrate"`
 	Credited    uint64            `json:"shares_credited"`
 	Lost        uint64            `json:"shares_not_durable"`
@@ -70,6 +71,14 @@ type Status struct {
 	Trouble     []string          `json:"trouble"` // of the accounts: what fails now, and is tried again
 	Nodes       []Node            `json:"nodes"`
 	Listeners   []string          `json:"listeners"`
+
+	Certificates []Certificate `json:"certificates"` // of listeners with TLS
+}
+
+// Certificate is what a listener serves TLS with.
+type Certificate struct {
+	Listener string    `json:"listener"`
+	NotAfter time.Time `json:"not_after"`
 }
 
 // Rejected sums the refused shares.
@@ -150,7 +159,7 @@ type Rig struct {
 	Class      string            `json:"class"`                // of its firmware: how large a coinbase it is sent
 	ClassFrom  string            `json:"class_from,omitempty"` // it stepped down from this one: all its shares missed
 	Remote     string            `json:"remote"`
-	Difficulty string            `json:"difficulty"` // as the rig was told
+	Difficulty string            `json:"difficulty"` // as the rig was told; "" before that
 	Hashrate   float64           `json:"hashrate"`
 	Accepted   uint64            `json:"accepted"`
 	Rejects    map[string]uint64 `json:"rejects"`
@@ -192,4 +201,7 @@ type Close struct {
 	Agent  string    `json:"agent"`
 	Age    float64   `json:"age_seconds"`     // how long it lasted
 	Shares uint64    `json:"shares_accepted"` // answered true
+
+	Refused string `json:"refused_name,omitempty"` // the last that it asked for in vain
+	Times   uint64 `json:"times"`                  // how often from this address, where nothing was said; else 1
 }
