@@ -263,8 +263,11 @@ func (s *session) info(now int64) RigInfo {
 	defer s.mu.Unlock()
 	r := RigInfo{
 		Member: s.member, Agent: s.agent, Remote: s.conn.Remote(), State: stateNames[s.state],
-		Accepted: s.accepted, LastShare: s.lastTime, Connected: s.opened,
+		Accepted: s.accepted, Connected: s.opened,
 		Rejected: make(map[string]uint64),
+	}
+	if s.lastShare != 0 {
+		r.LastShare = s.srv.start.Add(time.Duration(s.lastShare-1) * time.Millisecond)
 	}
 	if len(s.names) > 0 {
 		r.Name = s.names[0].worker.Name

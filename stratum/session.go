@@ -35,6 +35,7 @@ type session struct {
 
 	// Of the session's goroutine alone.
 	desk     *desk
+	readAt   int64  // ms, of the read at hand
 	partial  []byte // the start of a line
 	seen     pool.Seen
 	seenTip  uint64 // generation that seen is of
@@ -68,17 +69,17 @@ type session struct {
 	suggestion pool.Difficulty // newest that was honoured
 	suggestAt  int64
 
-	issued   issued
-	number   uint64 // of the newest set issued here
-	vardiff  pool.Vardiff
-	proven   pool.Difficulty // the most that credited shares said of the rig; 0 before the first
-	nextTick int64
-	meter    meter
-	startMs  int64 // of the first work
-	spoke    int64 // ms, of the last bytes to the rig
-	accepted uint64
-	rejects  [notedRejects]uint32
-	lastTime time.Time // of the last accepted share
+	issued    issued
+	number    uint64 // of the newest set issued here
+	vardiff   pool.Vardiff
+	proven    pool.Difficulty // the most that credited shares said of the rig; 0 before the first
+	nextTick  int64
+	meter     meter
+	startMs   int64 // of the first work
+	spoke     int64 // ms, of the last bytes to the rig
+	accepted  uint64
+	rejects   [notedRejects]uint32
+	lastShare int64 // ms, of the last accepted one; 0 for none
 }
 
 func newSession(srv *Server, c conn, door Door) *session {
@@ -101,7 +102,6 @@ type desk struct {
 	msg     message // here, since it goes through the law's function values
 	batch   pool.Batch
 	tip     uint64 // generation the batch is judged against
-	now     int64  // ms, when the batch began
 	answers []answer
 	out     []byte
 }
@@ -180,6 +180,7 @@ func (s *session) work(n int) (more bool) {
 // take works through the complete lines of one read, n new bytes.
 func (s *session) take(n int) {
 	d := s.desk
+	s.readAt = s.srv.now()
 	buf := d.buf[:d.n+n]
 	whole := false
 	for s.end == CloseNone {
@@ -207,15 +208,14 @@ func (s *session) take(n int) {
 		return
 	}
 
-	now := s.srv.now()
 	if whole {
-		s.lastLine.Store(now)
+		s.lastLine.Store(s.readAt)
 	}
 	switch {
 	case len(buf) == 0:
 		s.halfSince.Store(0)
 	case whole || s.halfSince.Load() == 0:
-		s.halfSince.Store(now)
+		s.halfSince.Store(s.readAt)
 	}
 	if len(buf) == 0 && cap(s.partial) > 512 {
 		s.partial = nil

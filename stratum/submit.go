@@ -1,8 +1,6 @@
 package stratum
 
 import (
-	"time"
-
 	"cordee/pool"
 )
 
@@ -79,7 +77,7 @@ func (s *session) claim(d *desk, params []byte) pool.Reject {
 // openBatch fixes the tip that the batch is judged against. On a new one the
 // hashes of the old are forgotten: its jobs are stale for ever (ADR 0005).
 func (s *session) openBatch(d *desk) {
-	d.tip, d.now = s.srv.tip.Load(), s.srv.now()
+	d.tip = s.srv.tip.Load()
 	if d.tip != s.seenTip {
 		s.seen.Reset()
 		s.seenTip = d.tip
@@ -91,7 +89,7 @@ func (s *session) openBatch(d *desk) {
 func (s *session) resolve(key uint64, d *desk, c *pool.Claim) (issue, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	is, later, over := s.issued.find(key, d.now)
+	is, later, over := s.issued.find(key, s.readAt)
 	if is == nil {
 		return issue{}, false
 	}
@@ -205,7 +203,7 @@ func (s *session) account(d *desk) {
 		return
 	}
 	s.accepted += accepted
-	s.lastTime = time.Now()
+	s.lastShare = now
 	s.meter.add(work, now)
 	s.srv.count.shares[pool.Accepted].Add(accepted)
 	s.srv.count.zeroCredit.Add(zero)

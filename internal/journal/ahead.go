@@ -160,8 +160,12 @@ func prepareSegment(fs FS, tmp string, size int64) (*prepared, error) {
 }
 
 // fillStep is what is written before the next fdatasync, in bytes: commits share
-// the disk.
-const fillStep = 1 << 20
+// the disk. fillWrite is one write of it, short enough for its zeros to stay in the
+// processor's cache.
+const (
+	fillStep  = 1 << 20
+	fillWrite = 64 << 10
+)
 
 var errStopped = errors.New("the journal is being closed")
 
@@ -169,13 +173,15 @@ var errStopped = errors.New("the journal is being closed")
 // never written each commit changes the file system's map of the file too, and
 // its fdatasync waits for that.
 func (a *ahead) fill(p *prepared) error {
-	zeros := make([]byte, min(a.size, fillStep))
-	for off := int64(0); off < a.size; off += fillStep {
+	zeros := make([]byte, min(a.size, fillWrite))
+	for off := int64(0); off < a.size; {
 		if a.stopping.Load() {
 			return p.drop(a.fs, "fill", errStopped)
 		}
-		if _, err := p.WriteAt(zeros[:min(a.size-off, fillStep)], off); err != nil {
-			return p.drop(a.fs, "write", err)
+		for end := min(off+fillStep, a.size); off < end; off += fillWrite {
+			if _, err := p.WriteAt(zeros[:min(end-off, fillWrite)], off); err != nil {
+				return p.drop(a.fs, "write", err)
+			}
 		}
 		if err := p.Datasync(); err != nil {
 			return p.drop(a.fs, "fdatasync", err)
