@@ -178,7 +178,7 @@ func TestOpenPool(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		refused(what, p.addresses(), "is missing, "+demoPrefix, "cordee member rebuild")
+		refused(what, p.addresses(), "is missing, ", "cordee member rebuild")
 		if b, err := os.ReadFile(p.addresses()); !bytes.Equal(b, old) || (err == nil) != (old != nil) {
 			t.Errorf("%s: the file was changed: %q, %v", what, b, err)
 		}

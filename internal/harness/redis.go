@@ -45,7 +45,7 @@ func StartRedis(tb testing.TB, args ...string) *Redis {
 		r, port := newRedis(tb)
 		r.args = append([]string{
 			path, "--bind", "127.0.0.1", "--port", port, "--dir", r.Dir, "--save", "",
-			"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "200",
+			"--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "1000",
 		}, args...)
 		err := r.start()
 		if err == nil {

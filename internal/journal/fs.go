@@ -116,7 +116,16 @@ func (diskFS) Lock(name string) (io.Closer, error) {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
-	return f, nil
+	return lockFile{f}, nil
+}
+
+// lockFile gives the lock up before it closes the file: a child that is being
+// started at this moment has a copy of the descriptor until it runs its program,
+// and closing ours alone would leave it the lock.
+type lockFile struct{ *os.File }
+
+func (f lockFile) Close() error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.File.Close())
 }
 
 func (diskFS) Free(dir string) (uint64, error) {
