@@ -26,8 +26,8 @@ type tcpConn struct {
 	reader  reader // of the Serve in progress
 	readErr error
 	readFn  func(fd uintptr) bool
-	serving atomic.Bool // from then on Close only shuts the socket, until Serve is over
-	drained atomic.Bool // a short read was taken for all there is
+	use     atomic.Int32 // by Serve, or none any more
+	drained atomic.Bool  // a short read was taken for all there is
 	peekFn  func(fd uintptr)
 	peeked  bool // there is more, or the end
 
@@ -37,6 +37,15 @@ type tcpConn struct {
 	tryFn    func(fd uintptr) bool
 	waitFn   func(fd uintptr) bool
 }
+
+// What a tcpConn is in use for. Serve and Close settle by one word who came first:
+// a Serve that began while the socket is being closed would be waited for, by who
+// holds a lock that its work wants.
+const (
+	forNothing int32 = iota
+	forServe
+	forClose // and for good
+)
 
 // newTCPConn wraps nc, or returns false when it has no file descriptor.
 func newTCPConn(nc net.Conn) (*tcpConn, bool) {
@@ -114,8 +123,10 @@ func (c *tcpConn) ReadHeader(deadline time.Time) (client netip.AddrPort, err err
 // last bytes, and bytes behind an urgent one. For those Recheck looks.
 func (c *tcpConn) Serve(r reader) error {
 	c.reader, c.readErr = r, nil
-	c.serving.Store(true)
-	defer c.serving.Store(false)
+	if !c.use.CompareAndSwap(forNothing, forServe) {
+		return net.ErrClosed
+	}
+	defer c.use.Store(forNothing)
 	for {
 		err := c.raw.Read(c.readFn)
 		if errors.Is(err, os.ErrDeadlineExceeded) { // by Recheck: read again
@@ -184,7 +195,7 @@ func (c *tcpConn) peek(fd uintptr) {
 // Serve: closing it waits for Serve, whose own goroutine may be the one that
 // closes.
 func (c *tcpConn) Close() error {
-	if c.serving.Load() {
+	if !c.use.CompareAndSwap(forNothing, forClose) && c.use.Load() != forClose {
 		return c.raw.Control(shut)
 	}
 	return c.nc.Close()

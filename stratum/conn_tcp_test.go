@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,4 +166,64 @@ func TestCloseEndsServe(t *testing.T) {
 	if _, err := rig.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the rig reads %v", err)
 	}
+}
+
+// slow is a socket whose Close is held up before it begins.
+type slow struct {
+	*net.TCPConn
+	before func()
+}
+
+func (s slow) Close() error {
+	s.before()
+	return s.TCPConn.Close()
+}
+
+// Whoever closes holds the lock that work wants. A Serve that begins in the midst
+// of a Close must not get to work: closing the socket would wait for it.
+func TestCloseAsServeBegins(t *testing.T) {
+	c, rig := pair(t)
+	if _, err := rig.Write([]byte("line\n")); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	at := make(chan string, 1)
+	s := &locked{mu: &mu, at: at}
+	c.nc = slow{c.nc.(*net.TCPConn), func() {
+		go func() {
+			_ = c.Serve(s)
+			at <- "ended"
+		}()
+		<-at // it is at work, or gave up
+	}}
+	closed := make(chan error, 1)
+	go func() {
+		mu.Lock()
+		defer mu.Unlock()
+		closed <- c.Close()
+	}()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for Serve, and Serve for who closes")
+	}
+}
+
+// locked is a reader whose work needs mu, and says when it wants it.
+type locked struct {
+	buf [64]byte
+	mu  *sync.Mutex
+	at  chan string
+}
+
+func (l *locked) borrow() []byte { return l.buf[:] }
+func (*locked) giveBack()        {}
+func (l *locked) work(int) bool {
+	l.at <- "at work"
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return false
 }

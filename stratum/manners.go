@@ -119,7 +119,7 @@ func (s *session) tell(out []byte, text string) []byte {
 // breathe waits where the connection sent more than is worked through for it. It
 // holds no buffer and no lock.
 func (s *session) breathe() {
-	left := s.manners.pause(s.readAt, s.srv.cfg.Limits.Share)
+	left := s.manners.pause(s.workedAt(), s.srv.cfg.Limits.Share)
 	if left == 0 {
 		return
 	}

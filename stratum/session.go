@@ -36,6 +36,7 @@ type session struct {
 	// Of the session's goroutine alone.
 	desk     *desk
 	readAt   int64  // ms, of the read at hand
+	ruledAt  int64  // ms, of the last verdicts: a disk may have kept them
 	partial  []byte // the start of a line
 	seen     pool.Seen
 	seenTip  uint64 // generation that seen is of
@@ -208,20 +209,25 @@ func (s *session) take(n int) {
 		return
 	}
 
+	now := s.workedAt()
 	if whole {
-		s.lastLine.Store(s.readAt)
+		s.lastLine.Store(now)
 	}
 	switch {
 	case len(buf) == 0:
 		s.halfSince.Store(0)
 	case whole || s.halfSince.Load() == 0:
-		s.halfSince.Store(s.readAt)
+		s.halfSince.Store(now)
 	}
 	if len(buf) == 0 && cap(s.partial) > 512 {
 		s.partial = nil
 	}
 	s.partial = append(s.partial[:0], buf...)
 }
+
+// workedAt is when the read at hand was worked on last, in ms: until then the rig
+// waited for us.
+func (s *session) workedAt() int64 { return max(s.readAt, s.ruledAt) }
 
 func (s *session) lineLimit() int {
 	if len(s.names) == 0 {

@@ -168,6 +168,7 @@ func (s *session) rule(d *desk) {
 // account counts the verdicts and lets vardiff see them.
 func (s *session) account(d *desk) {
 	now := s.srv.now()
+	s.ruledAt = now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer func() { s.ladder(d, d.answers[len(d.answers)-1].reject, now) }()

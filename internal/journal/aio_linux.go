@@ -79,7 +79,12 @@ func (f diskFile) DatasyncBeside() error {
 		a.destroy()
 		return f.Datasync()
 	}
-	err := a.wait()
+	ended, err := a.wait()
+	if !ended {
+		noAIO.Store(true)
+		a.destroy() // what it runs must not be taken for somebody's next
+		return err
+	}
 	select {
 	case idleAIO <- a:
 	default:
@@ -118,10 +123,11 @@ func (a *aio) submit(fd uintptr) bool {
 	return e == 0 && n == 1
 }
 
-// wait returns what the fdatasync that was begun came to.
-func (a *aio) wait() error {
+// wait returns what the fdatasync that was begun came to; where it is not known to
+// have ended, why.
+func (a *aio) wait() (ended bool, err error) {
 	if _, err := a.event.Read(a.count[:]); err != nil {
-		return fmt.Errorf("eventfd of an fdatasync: %w", err)
+		return false, fmt.Errorf("eventfd of an fdatasync: %w", err)
 	}
 	var done [1]ioEvent
 	var now unix.Timespec
@@ -129,11 +135,11 @@ func (a *aio) wait() error {
 		uintptr(unsafe.Pointer(&done)), uintptr(unsafe.Pointer(&now)), 0) // #nosec G103 -- as struct io_event is laid out
 	switch {
 	case e != 0:
-		return fmt.Errorf("io_getevents: %w", e)
+		return false, fmt.Errorf("io_getevents: %w", e)
 	case n != 1:
-		return errors.New("io_getevents: an fdatasync ended, and is not there")
+		return false, errors.New("io_getevents: an fdatasync ended, and is not there")
 	case done[0].result < 0:
-		return unix.Errno(-done[0].result)
+		return true, unix.Errno(-done[0].result)
 	}
-	return nil
+	return true, nil
 }

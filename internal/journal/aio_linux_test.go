@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,8 +65,38 @@ func TestDatasyncBesideFails(t *testing.T) {
 	}
 	defer unix.Close(full)
 	if a.submit(uintptr(full)) {
-		if err := a.wait(); err == nil {
+		if _, err := a.wait(); err == nil {
 			t.Error("/dev/full was synced")
+		}
+	}
+}
+
+// A context of which it is not known whether its fdatasync ended is not used again:
+// the next one would be taken for done when that one is.
+func TestDatasyncBesideForgetsWhatFailed(t *testing.T) {
+	a, err := newAIO()
+	if err != nil {
+		t.Skipf("this kernel, or what confines us, has none: %v", err)
+	}
+	for len(idleAIO) > 0 {
+		(<-idleAIO).destroy()
+	}
+	f, err := diskFS{}.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := a.event.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	idleAIO <- a
+	defer noAIO.Store(noAIO.Load())
+	if err := f.(diskFile).DatasyncBeside(); err == nil {
+		t.Fatal("nobody waited for the fdatasync, and it is said to be done")
+	}
+	for range 2 {
+		if err := f.(diskFile).DatasyncBeside(); err != nil {
+			t.Errorf("the next one: %v", err)
 		}
 	}
 }
