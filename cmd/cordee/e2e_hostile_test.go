@@ -288,7 +288,11 @@ func TestHostileClients(t *testing.T) {
 	if rejected, ended := heard.complaints(); len(rejected)+len(ended) > 0 {
 		t.Errorf("honest rigs were disturbed: rejects %q, ends %q", rejected, ended)
 	}
-	if after := p.memory(); after-before > 48<<20 {
+	bound := 24 << 20
+	if raceEnabled { // the detector keeps a shadow of all that the pool touches
+		bound *= 4
+	}
+	if after := p.memory(); after-before > bound {
 		t.Errorf("the pool's memory grew from %d to %d MiB", before>>20, after>>20)
 	} else {
 		t.Logf("memory %d MiB before, %d MiB after", before>>20, after>>20)

@@ -92,7 +92,7 @@ type Limits struct {
 type Journal struct {
 	Dir         string
 	SegmentSize int64         // bytes
-	MinGap      time.Duration // least time between two commits; 0 commits at once
+	MinGap      time.Duration // least time between two commits of few shares; 0 commits at once
 	Written     bool          // answer after write(2) instead of fdatasync
 }
 

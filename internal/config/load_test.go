@@ -54,7 +54,7 @@ func TestLoadDefaults(t *testing.T) {
 		Nodes:     []config.Node{{Name: "127.0.0.1:18443", URL: "http://127.0.0.1:18443", Cookie: filepath.Join(dir, "c/.cookie")}},
 		Listeners: []config.Listener{{Address: ":3333", Start: 1, Min: 1, SharesPerMinute: 10}},
 		Limits:    config.Limits{PerIP: 4096, PerNetwork: 8192, StrangersPerIP: 512, ShareGap: 2 * time.Millisecond},
-		Journal:   config.Journal{Dir: filepath.Join(dir, "data/journal"), SegmentSize: 64 << 20},
+		Journal:   config.Journal{Dir: filepath.Join(dir, "data/journal"), SegmentSize: 64 << 20, MinGap: 5 * time.Millisecond},
 		Web:       config.Web{Address: "127.0.0.1:8080"},
 		Payout: config.Payout{
 			TreasuryAddress: config.DemoTreasury, TreasuryScript: script, WindowBlocks: 4, MinPayout: 20_000,

@@ -110,8 +110,9 @@ const (
 	defaultTag             = "/cordee/"
 	defaultSharesPerMinute = 10
 	defaultSegment         = 64 << 20 // bytes
-	defaultWindow          = 4        // expected blocks (decision 36)
-	defaultMinPayout       = 20_000   // sats (decision 36)
+	defaultMinGap          = 5 * time.Millisecond
+	defaultWindow          = 4      // expected blocks (decision 36)
+	defaultMinPayout       = 20_000 // sats (decision 36)
 	defaultRedisName       = "cordee"
 	defaultRedisTimeout    = 5 * time.Second
 )
@@ -125,7 +126,7 @@ func defaults() rawConfig {
 		SlotKey:  "slot.key",
 		Store:    "memory",
 		Limits:   rawLimits{PerIP: defaultPerIP, PerNetwork: defaultPerNetwork, StrangersPerIP: defaultStrangers, ShareGap: tomlfile.Duration(defaultShareGap)},
-		Journal:  rawJournal{SegmentSize: defaultSegment, Ack: "durable"},
+		Journal:  rawJournal{SegmentSize: defaultSegment, MinGap: tomlfile.Duration(defaultMinGap), Ack: "durable"},
 		Redis:    rawRedis{Name: defaultRedisName, Timeout: tomlfile.Duration(defaultRedisTimeout)},
 		Web:      rawWeb{Address: defaultWeb},
 		Payout:   rawPayout{WindowBlocks: defaultWindow, MinPayout: defaultMinPayout},

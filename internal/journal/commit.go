@@ -13,6 +13,8 @@ import (
 func (j *Journal) commit() {
 	defer close(j.done)
 	var last time.Time
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		j.mu.Lock()
 		for j.wrote == j.appended && j.safe == j.wrote && !j.closing && j.err == nil {
@@ -25,11 +27,42 @@ func (j *Journal) commit() {
 			return
 		}
 		if gap := j.cfg.MinGap - j.cfg.Now().Sub(last); j.cfg.MinGap > 0 && gap > 0 && !closing {
-			time.Sleep(min(gap, j.cfg.MinGap)) // a clock set back must not stall it
+			j.gather(timer, min(gap, j.cfg.MinGap)) // a clock set back must not stall it
 		}
 		last = j.cfg.Now()
 		j.flush()
 		j.sync()
+	}
+}
+
+// crowdSize is how many records end the wait for the least time between two
+// commits: more of them would not make a share much cheaper.
+const crowdSize = 64
+
+// gather waits d, or until so many records wait that there is nothing to wait for.
+func (j *Journal) gather(timer *time.Timer, d time.Duration) {
+	select {
+	case <-j.crowd: // of before
+	default:
+	}
+	j.mu.Lock()
+	enough := j.appended-j.wrote >= crowdSize || j.closing || j.err != nil
+	j.mu.Unlock()
+	if enough {
+		return
+	}
+	timer.Reset(d)
+	select {
+	case <-timer.C:
+	case <-j.crowd:
+	}
+}
+
+// hurry ends a gather.
+func (j *Journal) hurry() {
+	select {
+	case j.crowd <- struct{}{}:
+	default:
 	}
 }
 
@@ -193,6 +226,7 @@ func (j *Journal) Close() error {
 	j.closing = true
 	j.work.Broadcast()
 	j.room.Broadcast()
+	j.hurry()
 	j.mu.Unlock()
 	<-j.done
 

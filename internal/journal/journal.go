@@ -41,7 +41,7 @@ type Config struct {
 	Program string         // name and version, for the epoch record
 
 	SegmentSize int64         // bytes, rounded up to 4096; 0 is 64 MiB
-	MinGap      time.Duration // least time between two commits; 0 is none
+	MinGap      time.Duration // least time between two commits of fewer than 64 records; 0 is none
 	Ack         Ack           // what Ticket.Wait waits for
 	MaxPending  int           // bytes waiting for one commit before Append blocks; 0 is 1 MiB
 	MaxRigs     int           // rig names in one epoch, a quarter of them for one member; 0 is 131072
@@ -143,6 +143,7 @@ type Journal struct {
 	askAt   int64  // offset from which on the next segment is wanted
 
 	ahead *ahead
+	crowd chan struct{} // one: the committer need not wait for more
 	done  chan struct{} // the committer ended
 }
 
@@ -286,6 +287,7 @@ func (j *Journal) waitRoom(size int) error {
 		if len(j.pending)-prefixSize+size <= j.cfg.MaxPending {
 			return nil
 		}
+		j.hurry()
 		j.room.Wait()
 	}
 }
@@ -295,6 +297,9 @@ func (j *Journal) ticket(n int) Ticket {
 	j.appended += uint64(n)
 	j.stats.Records += uint64(n)
 	j.work.Signal()
+	if j.appended-j.wrote >= crowdSize {
+		j.hurry()
+	}
 	return Ticket{j, j.appended}
 }
 

@@ -305,7 +305,7 @@ func TestRigNumbers(t *testing.T) {
 }
 
 // TestMinGap: commits keep their distance, and an idle journal commits at
-// once.
+// once. Many shares do not wait, and neither does Close.
 func TestMinGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _ := open4(t, Config{FS: newMemFS(1), MinGap: 50 * time.Millisecond})
@@ -320,8 +320,32 @@ func TestMinGap(t *testing.T) {
 		if d := time.Since(start); d != 50*time.Millisecond {
 			t.Errorf("second commit after %v", d)
 		}
+		first, err := j.AppendShares(make3(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		many := make([]Share, crowdSize)
+		for i := range many {
+			many[i] = make3(4 + i)[0]
+		}
+		synctest.Wait()
+		tk, err = j.AppendShares(many)
+		mustWait(t, tk, err)
+		mustWait(t, first, nil)
+		if d := time.Since(start); d != 50*time.Millisecond {
+			t.Errorf("many shares waited until %v", d)
+		}
+		tk, err = j.AppendShares(make3(5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
+		}
+		mustWait(t, tk, nil)
+		if d := time.Since(start); d != 50*time.Millisecond {
+			t.Errorf("Close waited until %v", d)
 		}
 	})
 }

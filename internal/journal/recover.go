@@ -100,6 +100,7 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 		names:   map[uint16]int{},
 		askAt:   cfg.SegmentSize / 4 * 3,
 		ahead:   newAhead(cfg.FS, cfg.Dir, cfg.SegmentSize),
+		crowd:   make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
 	j.work.L, j.room.L, j.written.L = &j.mu, &j.mu, &j.mu
