@@ -27,7 +27,7 @@ type tcpConn struct {
 	readErr error
 	readFn  func(fd uintptr) bool
 	use     atomic.Int32 // by Serve, or none any more
-	drained atomic.Bool  // a short read was taken for all there is
+	drained atomic.Int32 // a short read was taken for all there is: calls of Recheck since, from 1
 	peekFn  func(fd uintptr)
 	peeked  bool // there is more, or the end
 
@@ -145,10 +145,10 @@ func (c *tcpConn) Serve(r reader) error {
 // readAll reads and has it worked on until there is nothing (false: wait) or it is
 // over.
 func (c *tcpConn) readAll(fd uintptr) bool {
-	c.drained.Store(false)
+	c.drained.Store(0)
 	for {
 		b := c.reader.borrow()
-		n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(fd), b) })
+		n, err := readNow(fd, b)
 		if n <= 0 {
 			c.reader.giveBack()
 			if errors.Is(err, unix.EAGAIN) {
@@ -163,22 +163,27 @@ func (c *tcpConn) readAll(fd uintptr) bool {
 			return true
 		}
 		if n < len(b) {
-			c.drained.Store(true)
+			c.drained.Store(1)
 			return false
 		}
 	}
 }
 
 // Recheck has Serve read again where it took a short read for the last and there
-// is more, or the end.
+// is more, or the end. It looks when nothing came for a while: a rig that goes on
+// needs no look, and one in a second for each costs as much as its shares do.
 func (c *tcpConn) Recheck() {
-	if !c.drained.Swap(false) {
+	n := c.drained.Load()
+	if n == 0 || n <= recheckAfter && c.drained.CompareAndSwap(n, n+1) || !c.drained.CompareAndSwap(n, 0) {
 		return
 	}
 	if err := c.raw.Control(c.peekFn); err == nil && c.peeked {
 		_ = c.nc.SetReadDeadline(longAgo) // of a socket that is gone: Serve knows by itself
 	}
 }
+
+// recheckAfter is how many calls of Recheck a rig may be silent before one looks.
+const recheckAfter = 30
 
 var longAgo = time.Unix(1, 0)
 
@@ -224,12 +229,13 @@ func (c *tcpConn) WaitWrite() error {
 }
 
 func (c *tcpConn) tryOnce(fd uintptr) bool {
-	n, err := ignoringEINTR(func() (int, error) {
-		if len(c.bufs) == 1 {
-			return unix.Write(int(fd), c.bufs[0])
-		}
-		return unix.Writev(int(fd), c.bufs)
-	})
+	var n int
+	var err error
+	if len(c.bufs) == 1 {
+		n, err = writeNow(fd, c.bufs[0])
+	} else {
+		n, err = ignoringEINTR(func() (int, error) { return unix.Writev(int(fd), c.bufs) })
+	}
 	if errors.Is(err, unix.EAGAIN) {
 		err = nil
 	}

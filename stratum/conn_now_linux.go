@@ -1,0 +1,40 @@
+package stratum
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The two calls that a share costs, of a socket that never blocks, past the
+// runtime: what it does around a system call is for one that may block, and wakes
+// its monitor whenever that rests. The monitor of a pool with two shares in a
+// millisecond would never rest, for a tenth of all its processor time.
+
+// readNow is read(2) of a socket that never blocks.
+func readNow(fd uintptr, b []byte) (int, error) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) // #nosec G103 -- as read(2) takes it
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return -1, e
+		}
+	}
+}
+
+// writeNow is write(2) likewise.
+func writeNow(fd uintptr, b []byte) (int, error) {
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) // #nosec G103 -- as write(2) takes it
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return -1, e
+		}
+	}
+}
