@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,12 +18,21 @@ import (
 // with IOCB_CMD_FDSYNC, Linux 4.18) and waits for an eventfd as for a socket.
 // A lone share takes the direct way: it has two fewer threads to wake.
 
+// None of the four calls for it blocks, so they go past the runtime as well: its
+// monitor would be woken for each, and look for a millisecond.
+
 // aio is a context of the kernel for one fdatasync at a time.
 type aio struct {
 	ctx   uintptr
 	fd    uint32   // of event: os.File.Fd would make it block
 	event *os.File // readable once for each fdatasync that ended
+	raw   syscall.RawConn
 	count [8]byte
+	cb    iocb // of the fdatasync that is to begin or under way
+
+	waitFn func(uintptr) bool // made once: none is allocated per commit
+	begun  bool
+	err    error // of submit or of the eventfd
 }
 
 // idleAIO are those that nobody uses. There are as many as ran at once: one a
@@ -74,12 +83,12 @@ func (f diskFile) DatasyncBeside() error {
 			return f.Datasync()
 		}
 	}
-	if !a.submit(f.Fd()) {
+	begun, ended, err := a.sync(f.Fd())
+	if !begun { // a refusal
 		noAIO.Store(true)
 		a.destroy()
 		return f.Datasync()
 	}
-	ended, err := a.wait()
 	if !ended {
 		noAIO.Store(true)
 		a.destroy() // what it runs must not be taken for somebody's next
@@ -104,6 +113,11 @@ func newAIO() (*aio, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	a.fd, a.event = uint32(fd), os.NewFile(uintptr(fd), "eventfd")
+	if a.raw, err = a.event.SyscallConn(); err != nil {
+		a.destroy()
+		return nil, err
+	}
+	a.waitFn = a.submitAndWait
 	return a, nil
 }
 
@@ -114,24 +128,54 @@ func (a *aio) destroy() {
 	}
 }
 
-// submit begins an fdatasync of fd. False is a refusal: nothing was begun.
-func (a *aio) submit(fd uintptr) bool {
-	cb := &iocb{opcode: iocbFDSync, fd: uint32(fd), flags: iocbResFD, eventFD: a.fd}
-	list := [1]*iocb{cb}
-	n, _, e := unix.Syscall(unix.SYS_IO_SUBMIT, a.ctx, 1, uintptr(unsafe.Pointer(&list))) // #nosec G103 -- as struct iocb is laid out
-	runtime.KeepAlive(cb)
-	return e == 0 && n == 1
+// sync is an fdatasync of fd, begun unless the kernel refused it; where it is not
+// known to have ended, err says why.
+func (a *aio) sync(fd uintptr) (begun, ended bool, err error) {
+	a.cb = iocb{opcode: iocbFDSync, fd: uint32(fd), flags: iocbResFD, eventFD: a.fd}
+	a.begun, a.err = false, nil
+	err = a.raw.Read(a.waitFn)
+	if err == nil {
+		err = a.err
+	}
+	switch {
+	case !a.begun:
+		return false, false, nil
+	case err != nil:
+		return true, false, fmt.Errorf("eventfd of an fdatasync: %w", err)
+	}
+	ended, err = a.result()
+	return true, ended, err
 }
 
-// wait returns what the fdatasync that was begun came to; where it is not known to
-// have ended, why.
-func (a *aio) wait() (ended bool, err error) {
-	if _, err := a.event.Read(a.count[:]); err != nil {
-		return false, fmt.Errorf("eventfd of an fdatasync: %w", err)
+// submitAndWait begins, then waits. It begins in the wait, since the poller forgets
+// what came before it.
+func (a *aio) submitAndWait(uintptr) (over bool) {
+	if !a.begun {
+		list := [1]*iocb{&a.cb}
+		n, _, e := unix.RawSyscall(unix.SYS_IO_SUBMIT, a.ctx, 1, uintptr(unsafe.Pointer(&list))) // #nosec G103 -- as struct iocb is laid out
+		a.begun = e == 0 && n == 1
+		return !a.begun
 	}
+	for {
+		_, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(a.fd), uintptr(unsafe.Pointer(&a.count)), uintptr(len(a.count))) // #nosec G103 -- 8 bytes, as eventfd(2) has it
+		switch e {
+		case 0:
+			return true
+		case unix.EINTR:
+		case unix.EAGAIN: // woken for nothing
+			return false
+		default:
+			a.err = e
+			return true
+		}
+	}
+}
+
+// result returns what the fdatasync that ended came to.
+func (a *aio) result() (ended bool, err error) {
 	var done [1]ioEvent
 	var now unix.Timespec
-	n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, a.ctx, 1, 1,
+	n, _, e := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, a.ctx, 1, 1,
 		uintptr(unsafe.Pointer(&done)), uintptr(unsafe.Pointer(&now)), 0) // #nosec G103 -- as struct io_event is laid out
 	switch {
 	case e != 0:

@@ -26,12 +26,14 @@ func (j *Journal) commit() {
 		if stop {
 			return
 		}
+		waited := false
 		if gap := j.cfg.MinGap - j.cfg.Now().Sub(last); j.cfg.MinGap > 0 && gap > 0 && !closing {
 			j.gather(timer, min(gap, j.cfg.MinGap)) // a clock set back must not stall it
+			waited = true
 		}
 		last = j.cfg.Now()
 		j.flush()
-		j.sync()
+		j.sync(waited)
 	}
 }
 
@@ -126,8 +128,9 @@ func (j *Journal) flush() {
 	j.work.Signal()
 }
 
-// sync makes durable what was written before it began.
-func (j *Journal) sync() {
+// sync makes durable what was written before it began. Waited says that its
+// records did already.
+func (j *Journal) sync(waited bool) {
 	j.mu.Lock()
 	for j.writing && j.err == nil {
 		j.written.Wait()
@@ -142,7 +145,7 @@ func (j *Journal) sync() {
 	j.mu.Unlock()
 
 	start := time.Now()
-	err := datasync(seg, pos-safe >= manyShares)
+	err := datasync(seg, waited || pos-safe >= manyShares)
 	took := time.Since(start)
 
 	j.mu.Lock()
@@ -161,10 +164,10 @@ func (j *Journal) sync() {
 // manyShares is from how many records on a commit is worth the way beside.
 const manyShares = 16
 
-// datasync makes a file durable, and gives up no thread for it where many wait and
-// the file knows how.
-func datasync(f File, many bool) error {
-	if b, ok := f.(interface{ DatasyncBeside() error }); ok && many {
+// datasync makes a file durable; beside us, which gives up no thread for it but is
+// later, where that is asked for and the file knows how.
+func datasync(f File, beside bool) error {
+	if b, ok := f.(interface{ DatasyncBeside() error }); ok && beside {
 		return b.DatasyncBeside()
 	}
 	return f.Datasync()
@@ -256,7 +259,7 @@ func (j *Journal) seal() error {
 	j.mu.Unlock()
 
 	j.flush()
-	j.sync()
+	j.sync(false)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {

@@ -120,7 +120,7 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 	}
 	j.appended++
 	j.flush()
-	j.sync()
+	j.sync(false)
 	if j.err != nil {
 		files.close()
 		return nil, nil, errors.Join(j.err, seg.Close())
