@@ -56,10 +56,10 @@ func TestSharesDoNotAllocate(t *testing.T) {
 	}
 }
 
-// The plain function too, for coinbases up to its buffer on the stack; three
-// go through the lanes and beside them.
+// The plain function too, for coinbases up to its buffer on the stack: one by
+// one, in pairs, in lanes as wide as there are, and what is left beside them.
 func TestHashDoesNotAllocate(t *testing.T) {
-	for _, size := range []int{1, 2, 3} {
+	for _, size := range []int{1, 2, 3, 8, 16, 29} {
 		subs := make([]pool.Submission, size)
 		for i := range subs {
 			subs[i] = pool.Submission{Work: regtestWork(t, 5), Extranonce2Size: 8}

@@ -3,6 +3,7 @@ package pool_test
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
 	"testing"
 
 	"cordee/pool"
@@ -56,6 +57,14 @@ func BenchmarkShareVerify(b *testing.B) { verify(b, 1) }
 
 // BenchmarkShareVerifyBatch is a share among 16 of one read.
 func BenchmarkShareVerifyBatch(b *testing.B) { verify(b, 16) }
+
+// BenchmarkShareVerifyFew is a share among a few of one read, where it shows from
+// how many on lanes pay.
+func BenchmarkShareVerifyFew(b *testing.B) {
+	for _, n := range []int{2, 4, 8, 13} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) { verify(b, n) })
+	}
+}
 
 // BenchmarkShareVerifyStdlib is the same share by crypto/sha256 alone, the
 // measure of the two others.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"encoding/binary"
+	"sync"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
 
@@ -48,22 +49,35 @@ func Hash(dst []Hashed, subs []Submission) []Hashed {
 // hashAll is Hash with a buffer to put coinbases together in, which it returns
 // for the next batch in case it had to grow.
 //
-// Submissions go two by two, through both lanes of the kernel: within a read
-// they are mostly of one job, and hashing two such costs little more than one.
+// Within a read submissions are mostly of one job, and hashing several such at
+// once costs little more than one: in lanes as far as the kernel has them and
+// enough are alike, else two by two.
 func hashAll(dst []Hashed, subs []Submission, buf []byte) ([]Hashed, []byte) {
-	for ; len(subs) > 1; subs = subs[2:] {
-		dst = append(dst, Hashed{}, Hashed{})
-		buf = hashPair((*[2]Hashed)(dst[len(dst)-2:]), (*[2]Submission)(subs), buf)
-	}
-	for i := range subs { // the odd one
-		s := &subs[i]
-		dst = append(dst, Hashed{})
-		h := &dst[len(dst)-1]
-		buf = s.Work.Coinbase(buf[:0], s)
-		h.setHeader(s, sha256d.Fold(s.Work.prefix.Sum(buf), s.Work.Template.Branches))
-		h.setHash(s, sha256d.Sum(h.Header[:]))
+	for len(subs) > 0 {
+		n := fit(subs)
+		wide := n > 0
+		if !wide {
+			n = min(2, len(subs))
+		}
+		dst = append(dst, make([]Hashed, n)...)
+		switch h := dst[len(dst)-n:]; {
+		case wide:
+			buf = hashLanes(h, subs[:n], buf)
+		case n == 2:
+			buf = hashPair((*[2]Hashed)(h), (*[2]Submission)(subs), buf)
+		default:
+			buf = hashOne(&h[0], &subs[0], buf)
+		}
+		subs = subs[n:]
 	}
 	return dst, buf
+}
+
+func hashOne(h *Hashed, s *Submission, buf []byte) []byte {
+	buf = s.Work.Coinbase(buf[:0], s)
+	h.setHeader(s, sha256d.Fold(s.Work.prefix.Sum(buf), s.Work.Template.Branches))
+	h.setHash(s, sha256d.Sum(h.Header[:]))
+	return buf
 }
 
 func hashPair(h *[2]Hashed, s *[2]Submission, buf []byte) []byte {
@@ -80,6 +94,55 @@ func hashPair(h *[2]Hashed, s *[2]Submission, buf []byte) []byte {
 	for i := range h {
 		h[i].setHash(&s[i], hashes[i])
 	}
+	return buf
+}
+
+// fit returns how many of subs, from the first on, to hash in lanes, 0 for none.
+// What is in lanes climbs the same branches, and their coinbases have as many
+// blocks to hash.
+func fit(subs []Submission) int {
+	n := sha256d.Fit(len(subs))
+	if n == 0 {
+		return 0
+	}
+	first := &subs[0]
+	blocks := first.blocks()
+	for i := 1; i < n; i++ {
+		if s := &subs[i]; s.Work.Template != first.Work.Template || s.blocks() != blocks {
+			return sha256d.Fit(i)
+		}
+	}
+	return n
+}
+
+// blocks returns how many blocks of s's coinbase its Work does not remember.
+func (s *Submission) blocks() int {
+	w := s.Work
+	return w.prefix.Blocks(len(w.Coinb1) + Extranonce1Size + int(s.Extranonce2Size) + len(w.Coinb2))
+}
+
+// lanes are borrowed while a batch is hashed, which waits for nothing: there
+// are as many as processors, not as rigs.
+var lanes = sync.Pool{New: func() any { return new(sha256d.Lanes) }}
+
+// hashLanes hashes submissions that are alike.
+func hashLanes(h []Hashed, s []Submission, buf []byte) []byte {
+	l := lanes.Get().(*sha256d.Lanes)
+	for i := range s {
+		buf = s[i].Work.Coinbase(buf[:0], &s[i])
+		l.Add(&s[i].Work.prefix, buf)
+	}
+	for i, root := range l.Fold(s[0].Work.Template.Branches) {
+		h[i].setHeader(&s[i], root)
+	}
+	var none sha256d.Midstate // a header begins with what the rig rolls
+	for i := range h {
+		l.Add(&none, h[i].Header[:])
+	}
+	for i, hash := range l.Fold(nil) {
+		h[i].setHash(&s[i], hash)
+	}
+	lanes.Put(l)
 	return buf
 }
 

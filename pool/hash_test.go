@@ -41,17 +41,26 @@ func drawWorks(t *rapid.T, tb testing.TB) []*pool.Work {
 func TestHashOfMixedWorks(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		works := drawWorks(rt, t)
-		subs := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) pool.Submission {
-			return pool.Submission{
-				Work:            rapid.SampledFrom(works).Draw(rt, "work"),
-				Extranonce1:     [4]byte{1, 2, 3, byte(rapid.IntRange(0, 255).Draw(rt, "extranonce1"))},
-				Extranonce2:     [8]byte(rapid.SliceOfN(rapid.Byte(), 8, 8).Draw(rt, "extranonce2")),
-				Extranonce2Size: uint8(rapid.IntRange(4, 8).Draw(rt, "extranonce2 size")),
-				NTime:           rapid.Uint32().Draw(rt, "ntime"),
-				Nonce:           rapid.Uint32().Draw(rt, "nonce"),
-				Version:         rapid.Uint32().Draw(rt, "version"),
+		var subs []pool.Submission
+		// Reads are runs of one work, long enough for lanes or not.
+		for range rapid.IntRange(0, 5).Draw(rt, "runs") {
+			work := rapid.SampledFrom(works).Draw(rt, "work")
+			size := uint8(rapid.IntRange(4, 8).Draw(rt, "extranonce2 size"))
+			for range rapid.IntRange(1, 18).Draw(rt, "submissions") {
+				if rapid.IntRange(0, 20).Draw(rt, "another work") == 0 {
+					work = rapid.SampledFrom(works).Draw(rt, "work")
+				}
+				subs = append(subs, pool.Submission{
+					Work:            work,
+					Extranonce1:     [4]byte{1, 2, 3, byte(rapid.IntRange(0, 255).Draw(rt, "extranonce1"))},
+					Extranonce2:     [8]byte(rapid.SliceOfN(rapid.Byte(), 8, 8).Draw(rt, "extranonce2")),
+					Extranonce2Size: size,
+					NTime:           rapid.Uint32().Draw(rt, "ntime"),
+					Nonce:           rapid.Uint32().Draw(rt, "nonce"),
+					Version:         rapid.Uint32().Draw(rt, "version"),
+				})
 			}
-		}), 0, 9).Draw(rt, "submissions")
+		}
 		before := make([]pool.Hashed, rapid.IntRange(0, 2).Draw(rt, "before"))
 		got := pool.Hash(before, subs)
 		if len(got) != len(before)+len(subs) {

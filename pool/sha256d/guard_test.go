@@ -46,3 +46,33 @@ func TestReadsNoFurther(t *testing.T) {
 		}
 	})
 }
+
+// Nor do lanes, nor do they write behind what is theirs.
+func TestLanesReachNoFurther(t *testing.T) {
+	memory, messages, tree := guarded(t), guarded(t), guarded(t)
+	var none sha256d.Midstate
+	sha256d.UnderEachKernel(t, func(t *testing.T) {
+		for _, most := range sha256d.Widths() {
+			for off := range 8 { // where the frame lies within 64 bytes
+				end := len(memory) - 8*off
+				l := sha256d.LanesAt(memory[:end], messages)
+				blocks := len(messages) / 64 / sha256d.MaxLanes
+				for n := range 5 {
+					for range most {
+						l.Add(&none, make([]byte, 64*blocks-9))
+					}
+					var branches [][32]byte
+					if n > 0 { // up to the very end
+						branches = unsafe.Slice((*[32]byte)(tree[len(tree)-32*n:]), n)
+					}
+					l.Fold(branches)
+					for _, b := range memory[end:] {
+						if b != 0 {
+							t.Fatalf("lanes wrote behind themselves: %x", memory[end:])
+						}
+					}
+				}
+			}
+		}
+	})
+}

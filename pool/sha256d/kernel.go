@@ -11,40 +11,54 @@ import (
 // and for whoever mistrusts the one chosen.
 const Variable = "CORDEE_SHA256"
 
-// stdlib names the kernel that is always there.
-const stdlib = "crypto/sha256"
+// kernel is a way to hash one message, two, and many.
+type kernel struct {
+	name   string
+	native bool    // one and two by instructions of our own, else by crypto/sha256
+	widths []width // how many side by side, the widest first
+}
 
-// native says that this architecture's own kernel is in use. Only tests change
-// it once the program runs.
-var native = choose(os.Getenv(Variable))
+// code says which function of the assembly hashes a group: Go would let what a
+// function value is given escape to the heap.
+type code uint8
+
+// width is one size of the groups that Lanes hashes.
+type width struct {
+	by    code
+	lanes int // what a group costs, it costs for any number up to this
+	least int // as measured, fewer go faster in the next width, or without lanes
+}
+
+// stdlib is the kernel that is always there.
+var stdlib = kernel{name: "crypto/sha256"}
+
+// chosen is the kernel in use. Only tests change it once the program runs.
+var chosen = choose(os.Getenv(Variable))
 
 // Kernels names what this processor can run, the best first.
 func Kernels() []string {
-	if supported() {
-		return []string{nativeName, stdlib}
+	var names []string
+	for _, k := range kernels() {
+		names = append(names, k.name)
 	}
-	return []string{stdlib}
+	return names
 }
 
 // Kernel names the implementation in use, for `cordee version` and bug
 // reports.
-func Kernel() string {
-	if native {
-		return nativeName
-	}
-	return stdlib
-}
+func Kernel() string { return chosen.name }
 
 // choose panics on a name that is not to be had: a test under another kernel
 // than the one it names proves nothing.
-func choose(name string) (native bool) {
-	all := Kernels()
+func choose(name string) kernel {
+	all := kernels()
 	if name == "" {
-		name = all[0]
+		return all[0]
 	}
-	if !slices.Contains(all, name) {
+	i := slices.IndexFunc(all, func(k kernel) bool { return k.name == name })
+	if i < 0 {
 		panic(fmt.Sprintf("%s=%s: no such kernel on this machine; set it to one of %s, or not at all",
-			Variable, name, strings.Join(all, ", ")))
+			Variable, name, strings.Join(Kernels(), ", ")))
 	}
-	return name == nativeName
+	return all[i]
 }

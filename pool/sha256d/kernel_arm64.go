@@ -8,10 +8,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-const (
-	nativeName = "sha2"
-	lanes      = 1
-)
+const pairs = false
 
 // start is the initial state (FIPS 180-4, 5.3.3).
 var start = [8]uint32{
@@ -49,7 +46,12 @@ var pad64 = func() (w [64]uint32) {
 	return w
 }()
 
-func supported() bool { return cpu.ARM64.HasSHA2 }
+func kernels() []kernel {
+	if cpu.ARM64.HasSHA2 {
+		return []kernel{{name: "sha2", native: true}, stdlib}
+	}
+	return []kernel{stdlib}
+}
 
 //go:noescape
 func blocks(state *[8]uint32, body []byte)
@@ -60,6 +62,7 @@ func sum(dst *[Size]byte, from *[8]uint32, body, tail []byte)
 //go:noescape
 func fold(hash *[Size]byte, branches [][Size]byte)
 
-// Never called, there being one lane.
+// Never called, there being no pairs and no lanes.
 func sum2(*[2][Size]byte, *[8]uint32, *[8]uint32, []byte, []byte, []byte, []byte) {}
 func fold2(*[2][Size]byte, [][Size]byte, [][Size]byte)                            {}
+func foldLanes(code, *Lanes, [][Size]byte)                                        {}

@@ -94,8 +94,12 @@ func FuzzKernels(f *testing.F) {
 			branches = append(branches, b)
 		}
 		less := branches[:len(branches)-len(branches)%2] // as many, or one less
-		err := checkPair(x, y, int(cutX%uint(len(x)+1)), int(cutY%uint(len(y)+1)), branches, less)
-		if err != nil {
+		p, q := message{x, int(cutX % uint(len(x)+1))}, message{y, int(cutY % uint(len(y)+1))}
+		if err := checkPair(x, y, p.cut, q.cut, branches, less); err != nil {
+			t.Fatal(err)
+		}
+		all := append([]message{p, q}, alter(q, int(cutX%(sha256d.MaxLanes-1)))...)
+		if err := checkLanes(all, less); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -127,6 +131,9 @@ func TestKernelsAgreeOnLongMessages(t *testing.T) {
 		if err := checkPair(x[:n], y[:n], 102, 102, nil, nil); err != nil {
 			t.Fatal(err)
 		}
+		if err := checkLanes([]message{{x[:n], 102}, {y[:n], 102}, {y[:n], 64}}, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -136,11 +143,13 @@ func TestChoose(t *testing.T) {
 	if all[len(all)-1] != "crypto/sha256" {
 		t.Errorf("kernels %q do not end with the standard library's", all)
 	}
-	if native := sha256d.Choose(""); native != (len(all) > 1) {
-		t.Errorf("of %q, native %v was chosen", all, native)
+	if got := sha256d.Choose(""); got != all[0] {
+		t.Errorf("of %q, %s was chosen", all, got)
 	}
-	if sha256d.Choose("crypto/sha256") {
-		t.Error("asked for crypto/sha256, and got another kernel")
+	for _, name := range all {
+		if got := sha256d.Choose(name); got != name {
+			t.Errorf("asked for %s, and got %s", name, got)
+		}
 	}
 	for _, name := range []string{"none", "md5", " "} {
 		func() {
@@ -183,16 +192,18 @@ func TestAssemblyIsGenerated(t *testing.T) {
 		t.Skip("builds avo")
 	}
 	dir := t.TempDir()
-	files := []string{"shani_amd64.s", "shani_amd64.go"}
-	cmd := exec.Command("go", "run", "-C", "../../tools/avo", ".", "-pkg", "sha256d",
-		"-out", filepath.Join(dir, files[0]), "-stubs", filepath.Join(dir, files[1]))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", cmd, err, out)
-	}
-	for _, name := range files {
-		// The first line says where it was written to.
-		if ours, theirs := behindLine(t, name), behindLine(t, filepath.Join(dir, name)); !bytes.Equal(ours, theirs) {
-			t.Errorf("%s is not what tools/avo writes: run go generate ./pool/sha256d", name)
+	for _, kernels := range []string{"shani", "lanes"} {
+		files := []string{kernels + "_amd64.s", kernels + "_amd64.go"}
+		cmd := exec.Command("go", "run", "-C", "../../tools/avo", ".", "-kernels", kernels, "-pkg", "sha256d",
+			"-out", filepath.Join(dir, files[0]), "-stubs", filepath.Join(dir, files[1]))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd, err, out)
+		}
+		for _, name := range files {
+			// The first line says where it was written to.
+			if ours, theirs := behindLine(t, name), behindLine(t, filepath.Join(dir, name)); !bytes.Equal(ours, theirs) {
+				t.Errorf("%s is not what tools/avo writes: run go generate ./pool/sha256d", name)
+			}
 		}
 	}
 }

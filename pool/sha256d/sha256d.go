@@ -25,7 +25,7 @@ type Midstate struct {
 // nothing.
 func NewMidstate(prefix []byte) Midstate {
 	var m Midstate
-	if n := len(prefix) &^ (blockSize - 1); n > 0 && native {
+	if n := len(prefix) &^ (blockSize - 1); n > 0 && chosen.native {
 		m = Midstate{state: start, n: n}
 		blocks(&m.state, prefix[:n])
 	}
@@ -35,7 +35,7 @@ func NewMidstate(prefix []byte) Midstate {
 // Sum returns SHA-256(SHA-256(msg)). msg is the whole message, beginning as
 // m's prefix did.
 func (m *Midstate) Sum(msg []byte) (digest [Size]byte) {
-	if !native {
+	if !chosen.native {
 		return standard(msg)
 	}
 	var end [2 * blockSize]byte
@@ -47,7 +47,7 @@ func (m *Midstate) Sum(msg []byte) (digest [Size]byte) {
 // SumPair is a.Sum(x) and b.Sum(y). Where the kernel has lanes and both
 // messages have as many blocks to hash, it costs less than the two.
 func SumPair(a, b *Midstate, x, y []byte) (digests [2][Size]byte) {
-	if lanes > 1 && native {
+	if pairs && chosen.native {
 		var ends [2][2 * blockSize]byte
 		bodyX, tailX := a.split(&ends[0], x)
 		bodyY, tailY := b.split(&ends[1], y)
@@ -74,7 +74,7 @@ func Fold(leaf [Size]byte, branches [][Size]byte) [Size]byte {
 	if len(branches) == 0 {
 		return leaf
 	}
-	if native {
+	if chosen.native {
 		fold(&leaf, branches)
 		return leaf
 	}
@@ -90,7 +90,7 @@ func Fold(leaf [Size]byte, branches [][Size]byte) [Size]byte {
 // FoldPair is Fold of each leaf through its own branches. Where the kernel has
 // lanes and there are as many of both, it costs less than the two.
 func FoldPair(leaves [2][Size]byte, x, y [][Size]byte) [2][Size]byte {
-	if lanes > 1 && native && len(x) == len(y) && len(x) > 0 {
+	if pairs && chosen.native && len(x) == len(y) && len(x) > 0 {
 		fold2(&leaves, x, y)
 		return leaves
 	}

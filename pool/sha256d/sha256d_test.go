@@ -97,6 +97,12 @@ func TestNoAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(1000, func() {
 			sha256d.Fold(sha256d.Sum(header), branches)
 			sha256d.FoldPair(sha256d.SumPair(&prefix, &prefix, header, header), branches, branches)
+			for range sha256d.Fit(sha256d.MaxLanes) {
+				used.Add(&prefix, header)
+			}
+			if sha256d.Fit(sha256d.MaxLanes) > 0 {
+				used.Fold(branches)
+			}
 		}); n != 0 {
 			t.Errorf("%v allocations", n)
 		}

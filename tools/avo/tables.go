@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/bits"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -77,7 +78,12 @@ func start() Mem {
 	return table("start", iv[5], iv[4], iv[1], iv[0], iv[7], iv[6], iv[3], iv[2])
 }
 
-// flip reverses the bytes of each word: messages are big-endian.
+// initial holds it in its own order.
+func initial() Mem { return table("initial", iv[:]...) }
+
+// flip reverses the bytes of each word: messages are big-endian. Once for each
+// quarter of the widest register.
 func flip() Mem {
-	return table("flip", 0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f, 0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f)
+	quarter := []uint32{0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f}
+	return table("flip", slices.Repeat(quarter, 4)...)
 }
