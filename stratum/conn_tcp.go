@@ -188,12 +188,8 @@ const recheckAfter = 30
 var longAgo = time.Unix(1, 0)
 
 func (c *tcpConn) peek(fd uintptr) {
-	var b [1]byte
-	_, err := ignoringEINTR(func() (int, error) {
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return n, err
-	})
-	c.peeked = !errors.Is(err, unix.EAGAIN)
+	ready, err := has(fd, unix.POLLIN)
+	c.peeked = ready || err != nil
 }
 
 // Close ends the connection. While Serve runs the socket is only shut, which ends
@@ -244,10 +240,16 @@ func (c *tcpConn) tryOnce(fd uintptr) bool {
 }
 
 func (c *tcpConn) waitOnce(fd uintptr) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	n, err := ignoringEINTR(func() (int, error) { return unix.Poll(fds, 0) })
+	ready, err := has(fd, unix.POLLOUT)
 	c.writeErr = err
-	return n > 0 || err != nil
+	return ready || err != nil
+}
+
+// has reports whether there is what of events, or an error, without waiting for it.
+func has(fd uintptr, events int16) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	n, err := ignoringEINTR(func() (int, error) { return unix.Poll(fds, 0) })
+	return n > 0, err
 }
 
 // ignoringEINTR repeats f while a signal interrupts it.

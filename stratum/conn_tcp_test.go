@@ -80,36 +80,80 @@ func TestHangUpWithTheLastBytes(t *testing.T) {
 	if err != nil || came[0].Revents&unix.POLLRDHUP == 0 {
 		t.Fatalf("no hang-up came: %v", err)
 	}
-	// Whoever reads from another socket has the poller hand on all edges so far;
-	// Serve then begins by forgetting this one's.
-	other, friend := pair(t)
-	if _, err := friend.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(other.nc, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	handOnEdges(t)
 	s := &sink{got: make(chan string, 4)}
 	ended := serve(c, s)
 	if got := <-s.got; got != "last" {
 		t.Fatalf("read %q", got)
 	}
+	if err := rechecked(t, c, ended); !errors.Is(err, io.EOF) || s.held != 0 {
+		t.Errorf("Serve ended with %v and %d buffers", err, s.held)
+	}
+}
+
+// rechecked looks at c again and again until something comes.
+func rechecked[T any](t *testing.T, c *tcpConn, something <-chan T) (v T) {
+	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	late := time.After(10 * time.Second)
 	for {
 		select {
-		case err := <-ended:
-			if !errors.Is(err, io.EOF) || s.held != 0 {
-				t.Errorf("Serve ended with %v and %d buffers", err, s.held)
-			}
-			return
+		case v = <-something:
+			return v
 		case <-tick.C:
 			c.Recheck()
 		case <-late:
-			t.Fatal("nobody noticed the hang-up")
+			t.Fatal("nobody noticed what came last")
 		}
 	}
+}
+
+// handOnEdges has the poller hand on all edges so far, as it does for whoever reads
+// from any socket. A Serve that begins then begins by forgetting its own.
+func handOnEdges(t *testing.T) {
+	t.Helper()
+	c, rig := pair(t)
+	if _, err := rig.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c.nc, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A read stops before an urgent byte, and what is behind it gives no edge: Recheck
+// finds it.
+func TestBytesBehindAnUrgentOne(t *testing.T) {
+	c, rig := pair(t)
+	raw, err := rig.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, send := range []struct {
+		bytes string
+		flags int
+	}{{"first", 0}, {"!", unix.MSG_OOB}, {"last", 0}} {
+		if werr := raw.Write(func(fd uintptr) bool {
+			err = unix.Sendto(int(fd), []byte(send.bytes), send.flags, nil)
+			return true
+		}); werr != nil || err != nil {
+			t.Fatal(werr, err)
+		}
+	}
+	handOnEdges(t)
+	s := &sink{got: make(chan string, 4)}
+	ended := serve(c, s)
+	if got := <-s.got; got != "first" {
+		t.Fatalf("read %q", got)
+	}
+	if got := rechecked(t, c, s.got); got != "last" {
+		t.Errorf("read %q", got)
+	}
+	if err := rig.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
 }
 
 // Recheck disturbs nobody who has more to say.
@@ -132,6 +176,17 @@ func TestRecheckOfALivingRig(t *testing.T) {
 	}
 	if err := <-ended; !errors.Is(err, io.EOF) {
 		t.Errorf("Serve ended with %v", err)
+	}
+}
+
+// Recheck is called each second for every rig that said something.
+func TestRecheckAllocatesNothing(t *testing.T) {
+	c, _ := pair(t)
+	if n := testing.AllocsPerRun(1000, func() {
+		c.drained.Store(true)
+		c.Recheck()
+	}); n != 0 {
+		t.Errorf("%g allocations", n)
 	}
 }
 

@@ -233,12 +233,14 @@ func (s *Server) snapshot(dst []*session) []*session {
 func (s *Server) Stats() Stats {
 	st := s.count.snapshot()
 	st.Scale = s.scale
+	now := s.now()
 	for _, sess := range s.snapshot(nil) {
 		st.Connections++
 		sess.mu.Lock()
 		if sess.state == working {
 			st.Working++
 		}
+		st.Hashrate += sess.hashrate(now)
 		sess.mu.Unlock()
 	}
 	return st
@@ -258,12 +260,20 @@ func (s *Server) Rigs() []RigInfo {
 // Closes returns the last 100 ended connections, newest first.
 func (s *Server) Closes() []CloseInfo { return s.closes.list() }
 
+// hashrate is RigInfo.Hashrate at now, in ms. s.mu is held.
+func (s *session) hashrate(now int64) float64 {
+	if !s.started {
+		return 0
+	}
+	return s.meter.hashrate(s.startMs, now, s.srv.scale)
+}
+
 func (s *session) info(now int64) RigInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := RigInfo{
 		Member: s.member, Agent: s.agent, Remote: s.conn.Remote(), State: stateNames[s.state],
-		Accepted: s.accepted, Connected: s.opened,
+		Accepted: s.accepted, Connected: s.opened, Hashrate: s.hashrate(now),
 		Rejected: make(map[string]uint64),
 	}
 	if s.lastShare != 0 {
@@ -274,7 +284,6 @@ func (s *session) info(now int64) RigInfo {
 	}
 	if last := s.issued.last(); last != nil {
 		r.Difficulty = last.difficulty
-		r.Hashrate = s.meter.hashrate(s.startMs, now, s.srv.scale)
 	}
 	s.fit.show(&r)
 	for i, n := range s.rejects {

@@ -14,6 +14,7 @@ import (
 type Stats struct {
 	Connections int               // now
 	Working     int               // now, subscribed and authorized
+	Hashrate    float64           // of all now, as in RigInfo
 	Opened      uint64            // ever
 	Closed      map[string]uint64 // by CloseReason
 	Messages    map[string]uint64 // by method; unknown ones under "other"

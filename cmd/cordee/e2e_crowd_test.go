@@ -46,7 +46,7 @@ func TestCrowd(t *testing.T) {
 
 	var mu sync.Mutex
 	var complaints []string
-	empty := p.memory()
+	empty, alone := p.memory(), p.costOfStatus(t)
 	began := time.Now()
 	rigs, err := fleet.Gather(t.Context(), fleet.CrowdConfig{
 		LinkConfig: fleet.LinkConfig{
@@ -66,6 +66,13 @@ func TestCrowd(t *testing.T) {
 	}
 	defer rigs.Close()
 	t.Logf("%d rigs have work after %s", size.rigs, time.Since(began).Round(time.Millisecond))
+	// The page is looked at every second: it costs a pointer for each rig, no list of
+	// them, which would be what the collector runs for.
+	if each := (p.costOfStatus(t) - alone) / float64(size.rigs); each > 64 {
+		t.Errorf("a look at the pool allocates %.0f bytes for each rig", each)
+	} else {
+		t.Logf("a look at the pool allocates %.0f bytes, and %.0f for each rig", alone, each)
+	}
 	hostile := fleet.Hostile{
 		Addr: p.stratum, PerKind: size.perKind, Pause: time.Second,
 		User: func(i int) string { return fmt.Sprintf("%s.hostile-%d", name(i), i) },
@@ -148,6 +155,17 @@ func TestCrowd(t *testing.T) {
 	rigs.Close()
 	p.stop()
 	p.verify()
+}
+
+// costOfStatus returns the bytes that the pool allocates for one look at it.
+func (p *testPool) costOfStatus(t *testing.T) float64 {
+	t.Helper()
+	const looks, total = 200, "go_memstats_alloc_bytes_total"
+	before := metric(t, p.metrics(t), total)
+	for range looks {
+		p.status()
+	}
+	return (metric(t, p.metrics(t), total) - before) / looks
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) }

@@ -18,7 +18,7 @@ func (p *process) Status() web.Status {
 		Network: p.cfg.Network.Name, Version: version, Epoch: e.Epoch, Started: e.Started,
 		Height: e.Height, PrevHash: e.PrevHash, Node: e.Node, TemplateAge: e.TemplateAge,
 		Value: e.Value, Txs: e.Txs, NoJob: e.NoJob, Difficulty: e.Difficulty,
-		Connections: st.Connections, Working: st.Working, Credited: e.Credited, Lost: e.Lost,
+		Connections: st.Connections, Working: st.Working, Hashrate: st.Hashrate, Credited: e.Credited, Lost: e.Lost,
 		Shares: st.Shares, Blocks: map[string]uint64{},
 		Canary:      web.Canary(e.Canary),
 		FirstNotify: web.LatencyOf(st.NotifyFirst), LastNotify: web.LatencyOf(st.NotifyLast),
@@ -34,9 +34,6 @@ func (p *process) Status() web.Status {
 		s.Blocks[state] = uint64(n)
 	}
 	p.accountsInto(&s)
-	for _, r := range p.edge.Server().Rigs() {
-		s.Hashrate += r.Hashrate
-	}
 	for _, n := range p.nodes.Status() {
 		s.Nodes = append(s.Nodes, web.Node{
 			Name: n.Name, State: n.State, Followed: n.Followed, Healthy: n.Healthy, Height: n.Tip.Height,

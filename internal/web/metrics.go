@@ -1,6 +1,7 @@
 package web
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -190,7 +191,10 @@ type pages struct{ read func() Figures }
 // Registry returns the metrics of a pool whose figures read copies.
 func Registry(read func() Figures) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(pages{read}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// What lives tells a leak from garbage that is not collected yet; resident memory does not.
+	live := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+	r.MustRegister(pages{read}, collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(live)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
