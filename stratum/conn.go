@@ -50,6 +50,10 @@ type reader interface {
 	borrow() []byte
 	giveBack()
 
+	// working says that it is a rig with work, not a stranger, of whom a hang-up
+	// must be seen at once: they come in crowds.
+	working() bool
+
 	// work takes n bytes at the front of the buffer, gives it back, and says
 	// whether to go on.
 	work(n int) (more bool)

@@ -120,7 +120,8 @@ func (c *tcpConn) ReadHeader(deadline time.Time) (client netip.AddrPort, err err
 //
 // A read that does not fill its buffer has taken all there was, and what comes
 // later is a new edge (epoll(7)). Two things are not: a hang-up that came with the
-// last bytes, and bytes behind an urgent one. For those Recheck looks.
+// last bytes, and bytes behind an urgent one. For those Recheck looks, and of a
+// stranger one more read.
 func (c *tcpConn) Serve(r reader) error {
 	c.reader, c.readErr = r, nil
 	if !c.use.CompareAndSwap(forNothing, forServe) {
@@ -162,7 +163,7 @@ func (c *tcpConn) readAll(fd uintptr) bool {
 		if !c.reader.work(n) {
 			return true
 		}
-		if n < len(b) {
+		if n < len(b) && c.reader.working() {
 			c.drained.Store(1)
 			return false
 		}

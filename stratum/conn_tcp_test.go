@@ -42,7 +42,10 @@ type sink struct {
 	got  chan string
 	held int
 	then func()
+	none bool // it has no work
 }
+
+func (s *sink) working() bool { return !s.none }
 
 func (s *sink) borrow() []byte { s.held++; return s.buf[:] }
 func (s *sink) giveBack()      { s.held-- }
@@ -63,8 +66,14 @@ func serve(c *tcpConn, s *sink) <-chan error {
 }
 
 // A hang-up that comes with the last bytes gives no edge of its own once both are
-// there: Recheck finds it.
+// there: Recheck finds it, and of a stranger one more read.
 func TestHangUpWithTheLastBytes(t *testing.T) {
+	t.Run("rig", func(t *testing.T) { hangUpWithTheLastBytes(t, &sink{got: make(chan string, 4)}) })
+	t.Run("stranger", func(t *testing.T) { hangUpWithTheLastBytes(t, &sink{got: make(chan string, 4), none: true}) })
+}
+
+func hangUpWithTheLastBytes(t *testing.T, s *sink) {
+	t.Helper()
 	c, rig := pair(t)
 	if _, err := rig.Write([]byte("last")); err != nil {
 		t.Fatal(err)
@@ -81,10 +90,15 @@ func TestHangUpWithTheLastBytes(t *testing.T) {
 		t.Fatalf("no hang-up came: %v", err)
 	}
 	handOnEdges(t)
-	s := &sink{got: make(chan string, 4)}
 	ended := serve(c, s)
 	if got := <-s.got; got != "last" {
 		t.Fatalf("read %q", got)
+	}
+	if s.none {
+		if err := <-ended; !errors.Is(err, io.EOF) || s.held != 0 {
+			t.Errorf("Serve ended with %v and %d buffers", err, s.held)
+		}
+		return
 	}
 	if err := rechecked(t, c, ended); !errors.Is(err, io.EOF) || s.held != 0 {
 		t.Errorf("Serve ended with %v and %d buffers", err, s.held)
@@ -183,7 +197,7 @@ func TestRecheckOfALivingRig(t *testing.T) {
 func TestRecheckAllocatesNothing(t *testing.T) {
 	c, _ := pair(t)
 	if n := testing.AllocsPerRun(1000, func() {
-		c.drained.Store(true)
+		c.drained.Store(1 + recheckAfter)
 		c.Recheck()
 	}); n != 0 {
 		t.Errorf("%g allocations", n)
@@ -276,6 +290,7 @@ type locked struct {
 
 func (l *locked) borrow() []byte { return l.buf[:] }
 func (*locked) giveBack()        {}
+func (*locked) working() bool    { return true }
 func (l *locked) work(int) bool {
 	l.at <- "at work"
 	l.mu.Lock()

@@ -24,6 +24,11 @@ func (p *addressPool) Authorize(user string) (pool.Worker, string, bool) {
 
 func (p *addressPool) Leave(w pool.Worker) { p.register.Leave(w.Member) }
 
+func (p *addressPool) Post(b *pool.Batch, _ Ruled) bool {
+	p.Submit(b)
+	return false
+}
+
 func (p *addressPool) Submit(b *pool.Batch) {
 	p.hub.Submit(b)
 	for i, v := range b.Verdicts {

@@ -51,12 +51,40 @@ func (h *hub) Authorize(user string) (pool.Worker, string, bool) {
 func (h *hub) Leave(pool.Worker) { h.left.Add(1) }
 
 func (h *hub) Submit(b *pool.Batch) {
+	h.kept()
+	h.judge(b)
+}
+
+// Post has who need not wait told by another goroutine.
+func (h *hub) Post(b *pool.Batch, r Ruled) (later bool) {
+	h.judge(b)
+	for i := range b.Verdicts {
+		if b.Verdicts[i].Reject != pool.Accepted {
+			h.kept()
+			return false
+		}
+	}
+	go func() {
+		h.kept()
+		r.Ruled()
+	}()
+	return true
+}
+
+// kept is where a test's journal takes its time.
+func (h *hub) kept() {
 	h.mu.Lock()
-	hold, boom := h.hold, h.boom
+	hold := h.hold
 	h.mu.Unlock()
 	if hold != nil {
 		<-hold
 	}
+}
+
+func (h *hub) judge(b *pool.Batch) {
+	h.mu.Lock()
+	boom := h.boom
+	h.mu.Unlock()
 	if boom {
 		panic("submit: asked to")
 	}

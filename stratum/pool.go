@@ -20,7 +20,17 @@ type Pool interface {
 	// verdict that says Accepted is durable. It blocks for the journal's
 	// commit, and is called from many goroutines.
 	Submit(b *pool.Batch)
+
+	// Post is Submit for who need not wait. Where every verdict says Accepted and
+	// the journal takes its time it returns true at once, and has r told when
+	// b.Verdicts is final; b is not touched after that. False means that
+	// b.Verdicts is final already, and r is not told.
+	Post(b *pool.Batch, r Ruled) (later bool)
 }
+
+// Ruled is told that a batch is ruled on. It must not block: other rigs are
+// answered after it.
+type Ruled interface{ Ruled() }
 
 // JobSet is what is mined now: one job for each firmware class in use, all on
 // one template and tip. Immutable once published.

@@ -30,8 +30,11 @@ func (p *puppet) read(chunk []byte) {
 	for len(chunk) > 0 && p.s.end == CloseNone && p.s.reason == CloseNone {
 		n := copy(p.s.borrow(), chunk)
 		chunk = chunk[n:]
-		p.s.take(n)
-		p.s.deliver()
+		if p.s.take(n) {
+			p.s.await()
+			continue
+		}
+		p.s.deliver(p.s.desk)
 		p.s.giveBack()
 	}
 }

@@ -59,6 +59,9 @@ type session struct {
 	reason  CloseReason
 	box     outbox
 
+	posted   *desk     // with the pool: its batch waits for the journal
+	answered sync.Cond // posted is nil again
+
 	agent      string
 	fit        fitting // of the class of its firmware
 	names      []name  // written by the goroutine under mu
@@ -88,6 +91,7 @@ func newSession(srv *Server, c conn, door Door) *session {
 		srv: srv, conn: c, door: door.filled(&srv.cfg), opened: time.Now(), openedMs: srv.now(),
 		en2Size: pool.Extranonce2Size, mask: pool.VersionRollingMask,
 	}
+	s.answered.L = &s.mu
 	s.lastLine.Store(s.openedMs)
 	return s
 }
@@ -126,6 +130,14 @@ func (s *session) borrow() []byte {
 func (s *session) giveBack() {
 	d := s.desk
 	s.desk = nil
+	s.srv.takeBack(d)
+}
+
+// working implements reader. Only the session's goroutine sets started.
+func (s *session) working() bool { return s.started }
+
+// takeBack makes d ready for the next who borrows.
+func (s *Server) takeBack(d *desk) {
 	// Works and names must not live on in an idle buffer.
 	clear(d.batch.Subs)
 	clear(d.batch.Claims)
@@ -133,7 +145,7 @@ func (s *session) giveBack() {
 	d.msg = message{}
 	clear(d.answers)
 	d.answers, d.out = d.answers[:0], d.out[:0]
-	s.srv.desks.Put(d)
+	s.desks.Put(d)
 }
 
 // run serves the connection until it ends, and says why it did. A panic ends
@@ -141,26 +153,35 @@ func (s *session) giveBack() {
 func (s *session) run() (reason CloseReason) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.srv.count.panics.Add(1)
-			s.srv.cfg.Log.Error().Str("event", "conn.panic").Uint64("conn", s.id).
-				Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Send()
+			s.panicked(p)
 			reason = ClosePanic
 		}
 	}()
 	if r := s.greet(); r != CloseNone {
 		return r
 	}
-	if err := s.conn.Serve(s); err != nil {
+	err := s.conn.Serve(s)
+	s.await()
+	if err != nil {
 		return readReason(err)
 	}
 	return s.end
 }
 
-// work implements reader: it is one read, from its bytes to the answers.
+// panicked tells of a panic, which its connection pays for.
+func (s *session) panicked(p any) {
+	s.srv.count.panics.Add(1)
+	s.srv.cfg.Log.Error().Str("event", "conn.panic").Uint64("conn", s.id).
+		Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Send()
+}
+
+// work implements reader: it is one read, from its bytes to the answers, or to
+// where only the journal is waited for.
 func (s *session) work(n int) (more bool) {
 	s.srv.count.in.Add(uint64(n))
-	s.heard = true
 	s.mu.Lock()
+	s.awaitLocked()
+	s.heard = true
 	closed := s.reason != CloseNone // what a socket still holds when it is shut
 	s.busy = !closed
 	s.mu.Unlock()
@@ -168,8 +189,10 @@ func (s *session) work(n int) (more bool) {
 		s.giveBack()
 		return false
 	}
-	s.take(n)
-	s.deliver()
+	if s.take(n) {
+		return true
+	}
+	s.deliver(s.desk)
 	s.giveBack()
 	if s.end != CloseNone {
 		return false
@@ -178,8 +201,9 @@ func (s *session) work(n int) (more bool) {
 	return true
 }
 
-// take works through the complete lines of one read, n new bytes.
-func (s *session) take(n int) {
+// take works through the complete lines of one read, n new bytes. Posted says
+// that they are answered later.
+func (s *session) take(n int) (posted bool) {
 	d := s.desk
 	s.readAt = s.srv.now()
 	buf := d.buf[:d.n+n]
@@ -203,10 +227,13 @@ func (s *session) take(n int) {
 	if s.end == CloseNone && len(buf) > s.lineLimit() {
 		s.end = CloseLongLine
 	}
+	if s.end == CloseNone && len(buf) == 0 && s.post(d) {
+		return true
+	}
 	s.rule(d)
 	if s.end != CloseNone {
 		s.partial = nil
-		return
+		return false
 	}
 
 	now := s.workedAt()
@@ -219,6 +246,12 @@ func (s *session) take(n int) {
 	case whole || s.halfSince.Load() == 0:
 		s.halfSince.Store(now)
 	}
+	s.keepPartial(buf)
+	return false
+}
+
+// keepPartial keeps the start of a line, and no big buffer for a short one.
+func (s *session) keepPartial(buf []byte) {
 	if len(buf) == 0 && cap(s.partial) > 512 {
 		s.partial = nil
 	}
@@ -268,15 +301,19 @@ func (s *session) line(d *desk, line []byte) {
 // deliver sends what the read brought forth, and the first work once both
 // subscribe and authorize are answered: nothing may come between those two
 // answers.
-func (s *session) deliver() {
+func (s *session) deliver(d *desk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.deliverLocked(d)
+}
+
+func (s *session) deliverLocked(d *desk) {
 	s.busy = false
 	if s.state == working && !s.started {
 		s.start()
 	}
-	if len(s.desk.out) > 0 || s.box.want {
-		s.flush(s.desk.out)
+	if len(d.out) > 0 || s.box.want {
+		s.flush(d.out)
 	}
 	if s.end == CloseNone {
 		s.end = s.ending

@@ -147,6 +147,11 @@ func (s *session) rule(d *desk) {
 	if len(d.batch.Subs) > 0 {
 		s.srv.cfg.Pool.Submit(&d.batch)
 	}
+	s.answer(d)
+}
+
+// answer appends the answers to what was ruled on.
+func (s *session) answer(d *desk) {
 	for i := range d.answers {
 		a := &d.answers[i]
 		if a.entry >= 0 {

@@ -288,19 +288,36 @@ func (bare) Authorize(user string) (pool.Worker, string, bool) {
 
 func (bare) Leave(pool.Worker) {}
 
+func (p bare) Post(b *pool.Batch, _ Ruled) bool {
+	p.Submit(b)
+	return false
+}
+
 func (p bare) Submit(b *pool.Batch) {
 	b.Hash()
 	b.Judge(time.Now().Unix(), p.scale)
 }
 
-// From socket to verdict to answer a share allocates nothing (decision 30).
+// From socket to verdict to answer a share allocates nothing (decision 30), whoever
+// answers.
 func TestSubmitDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
+	t.Run("at once", func(t *testing.T) { submitDoesNotAllocate(t, bare{pool.RegtestScale}) })
+	t.Run("later", func(t *testing.T) {
+		l := newLater(t)
+		if submitDoesNotAllocate(t, l); l.posted.Load() != 3000 {
+			t.Errorf("%d of 3000 shares were posted", l.posted.Load())
+		}
+	})
+}
+
+func submitDoesNotAllocate(t *testing.T, p Pool) {
+	t.Helper()
 	const warm, counted = 1600, 1400 // the duplicate table grows at 1536 and 3072
 	srv, _ := testServer(t, func(c *Config) {
-		c.Pool = bare{pool.RegtestScale}
+		c.Pool = p
 		c.StartDifficulty, c.MinDifficulty = 8, 8 // all there is: vardiff has nothing to say
 	})
 	addr := listen(t, srv)

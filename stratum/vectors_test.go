@@ -31,6 +31,11 @@ func (*vectorPool) Authorize(user string) (pool.Worker, string, bool) {
 
 func (*vectorPool) Leave(pool.Worker) {}
 
+func (p *vectorPool) Post(b *pool.Batch, _ Ruled) bool {
+	p.Submit(b)
+	return false
+}
+
 func (p *vectorPool) Submit(b *pool.Batch) {
 	b.Hash()
 	b.Judge(p.now, p.scale)

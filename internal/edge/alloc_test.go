@@ -35,15 +35,35 @@ func TestSubmitDoesNotAllocate(t *testing.T) {
 			k := newKit(t, t.TempDir(), c.change)
 			defer k.journal.Close() // of no matter here
 			k.edge.canary.due[pool.DefaultClass.ID].Store(false)
-			if got := mallocs(shares(t, k)); got > c.most {
+			if got := mallocs(shares(t, k, k.edge.Submit)); got > c.most {
 				t.Errorf("1000 shares made %d allocations, want %d at most", got, c.most)
 			}
 		})
 	}
 }
 
+// Nor does one that is answered later.
+func TestPostDoesNotAllocate(t *testing.T) {
+	k := newKit(t, t.TempDir(), nil)
+	defer k.journal.Close() // of no matter here
+	k.edge.canary.due[pool.DefaultClass.ID].Store(false)
+	ruled, posted := make(told, 1), 0
+	if got := mallocs(shares(t, k, func(b *pool.Batch) {
+		if k.edge.Post(b, ruled) {
+			posted++
+			<-ruled
+		}
+	})); got > 1020 || posted < 4900 {
+		t.Errorf("1000 shares made %d allocations, and of 5001 shares %d were posted", got, posted)
+	}
+}
+
+type told chan struct{}
+
+func (c told) Ruled() { c <- struct{}{} }
+
 // shares returns what submits one more good share of one connection.
-func shares(t *testing.T, k *kit) func() {
+func shares(t *testing.T, k *kit, submit func(*pool.Batch)) func() {
 	w := work(t, template(t, 101, 1, noBlocks, 50e8), 1, 1)
 	memory := new(pool.Seen)
 	for i := range uint64(14_000) { // its table has its size for what follows
@@ -55,7 +75,7 @@ func shares(t *testing.T, k *kit) func() {
 		nonce++
 		b.Reset(memory)
 		b.Add(submission(w, nonce), easy)
-		k.edge.Submit(b)
+		submit(b)
 		// One hash in 65536 misses even the easiest target.
 		if v := b.Verdicts[0]; v != (pool.Verdict{Credit: 1}) && v.Reject != pool.LowDifficulty {
 			t.Fatalf("nonce %d: %+v", nonce, v)

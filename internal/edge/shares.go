@@ -7,6 +7,7 @@ import (
 
 	"cordee/internal/journal"
 	"cordee/pool"
+	"cordee/stratum"
 )
 
 // shareBufs lends the journal records of a batch.
@@ -16,6 +17,63 @@ var shareBufs = sync.Pool{New: func() any { return new([]journal.Share) }}
 // return every Accepted verdict is durable; those that could not be stored say
 // NotDurable, and no rig hears true for them.
 func (e *Edge) Submit(b *pool.Batch) {
+	ticket, credited, ok := e.append(b)
+	if ok {
+		e.kept(b, credited, ticket.Wait())
+	}
+}
+
+// Post implements stratum.Pool.
+func (e *Edge) Post(b *pool.Batch, r stratum.Ruled) (later bool) {
+	ticket, credited, ok := e.append(b)
+	if !ok {
+		return false
+	}
+	if accepted(b) {
+		p := posts.Get().(*post)
+		*p = post{e: e, batch: b, credited: credited, ruled: r}
+		if ticket.Then(p) {
+			return true
+		}
+		posts.Put(p)
+	}
+	e.kept(b, credited, ticket.Wait())
+	return false
+}
+
+// accepted reports whether all of b were.
+func accepted(b *pool.Batch) bool {
+	for i := range b.Verdicts {
+		if b.Verdicts[i].Reject != pool.Accepted {
+			return false
+		}
+	}
+	return true
+}
+
+// post is a batch that was posted. It implements journal.Waiter.
+type post struct {
+	e        *Edge
+	batch    *pool.Batch
+	credited uint64
+	ruled    stratum.Ruled
+}
+
+// posts lends them.
+var posts = sync.Pool{New: func() any { return new(post) }}
+
+// Kept implements journal.Waiter.
+func (p *post) Kept(err error) {
+	p.e.kept(p.batch, p.credited, err)
+	r := p.ruled
+	*p = post{}
+	posts.Put(p)
+	r.Ruled()
+}
+
+// append rules on a batch and appends what was accepted to the journal. Where ok
+// is false there is nothing to wait for.
+func (e *Edge) append(b *pool.Batch) (ticket journal.Ticket, credited uint64, ok bool) {
 	b.Hash()
 	for i := range b.Hashed {
 		if b.Hashed[i].Block {
@@ -28,7 +86,6 @@ func (e *Edge) Submit(b *pool.Batch) {
 	buf := shareBufs.Get().(*[]journal.Share)
 	defer shareBufs.Put(buf)
 	shares := (*buf)[:0]
-	credited := uint64(0)
 	for i := range b.Verdicts {
 		if b.Verdicts[i].Reject != pool.Accepted {
 			continue
@@ -45,12 +102,18 @@ func (e *Edge) Submit(b *pool.Batch) {
 	}
 	*buf = shares
 	if len(shares) == 0 {
-		return
+		return ticket, 0, false
 	}
 	ticket, err := e.cfg.Log.AppendShares(shares)
-	if err == nil {
-		err = ticket.Wait()
+	if err != nil {
+		e.notDurable(b.Verdicts, err)
+		return ticket, 0, false
 	}
+	return ticket, credited, true
+}
+
+// kept does what is left once the journal has the shares of b, or failed.
+func (e *Edge) kept(b *pool.Batch, credited uint64, err error) {
 	if err != nil {
 		e.notDurable(b.Verdicts, err)
 		return

@@ -157,6 +157,7 @@ func (j *Journal) sync(waited bool) {
 		return
 	}
 	j.synced, j.safe = off, pos
+	j.settle()
 	j.durable[j.turn].Broadcast()
 	j.written.Broadcast() // a rotation may wait for the end of this
 }
@@ -232,6 +233,7 @@ func (j *Journal) Close() error {
 	j.hurry()
 	j.mu.Unlock()
 	<-j.done
+	j.stopTelling()
 
 	err := j.seal()
 	j.ahead.stop()

@@ -142,7 +142,11 @@ type Journal struct {
 	nextSeq uint64 // last credited seq of what was written, plus 1
 	askAt   int64  // offset from which on the next segment is wanted
 
-	ahead *ahead
+	ahead   *ahead
+	told    told           // under mu
+	news    sync.Cond      // those who tell: somebody is ready, or the end
+	telling sync.WaitGroup // those who tell
+
 	crowd chan struct{} // one: the committer need not wait for more
 	done  chan struct{} // the committer ended
 }
@@ -357,8 +361,9 @@ func (t Ticket) WaitWritten() error {
 	return nil
 }
 
-// wakeAll wakes every Ticket.Wait. Called under mu.
+// wakeAll wakes every Ticket.Wait, and tells. Called under mu.
 func (j *Journal) wakeAll() {
+	j.settle()
 	j.durable[0].Broadcast()
 	j.durable[1].Broadcast()
 }

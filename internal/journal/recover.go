@@ -104,7 +104,7 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 		done:    make(chan struct{}),
 	}
 	j.work.L, j.room.L, j.written.L = &j.mu, &j.mu, &j.mu
-	j.durable[0].L, j.durable[1].L = &j.mu, &j.mu
+	j.durable[0].L, j.durable[1].L, j.news.L = &j.mu, &j.mu, &j.mu
 	j.stats.Epoch = rec.Epoch
 
 	first := Epoch{
@@ -127,6 +127,7 @@ func openLocked(cfg Config) (*Journal, *Recovery, error) {
 	}
 	go j.ahead.run()
 	go j.commit()
+	j.startTelling()
 	return j, rec, nil
 }
 

@@ -162,6 +162,7 @@ type nobody struct{}
 func (nobody) Authorize(string) (pool.Worker, string, bool) { return pool.Worker{}, "", false }
 func (nobody) Leave(pool.Worker)                            {}
 func (nobody) Submit(*pool.Batch)                           {}
+func (nobody) Post(*pool.Batch, stratum.Ruled) bool         { return false }
 
 // metricLine is the text format, version 0.0.4.
 var metricLine = regexp.MustCompile(`^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z_]+="([^"\\]|\\.)*",?)+\})? [-+0-9.eInfNa]+)$`)

@@ -1,0 +1,187 @@
+package journal
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// waiter is told once, and passes it on.
+type waiter chan error
+
+func (w waiter) Kept(err error) { w <- err }
+
+// Whoever is told is told after the fdatasync that covers his records, and not
+// before; where nothing is left to wait for he is not told at all.
+func TestThenTellsWhatIsDurable(t *testing.T) {
+	m, g := newMemFS(1), newGate()
+	m.onSync = g.hook
+	j, _ := open4(t, Config{FS: m})
+	g.armed.Store(true)
+	first, err := j.AppendShares([]Share{{Difficulty: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := make(waiter, 2)
+	if !first.Then(w) {
+		t.Fatal("not durable, and nobody will be told")
+	}
+	<-g.entered // an fdatasync that covers the first
+	second, err := j.AppendShares([]Share{{Difficulty: 1}})
+	if err != nil || !second.Then(w) {
+		t.Fatal(err)
+	}
+	if len(w) > 0 {
+		t.Fatal("told before the disk answered")
+	}
+	g.release <- nil
+	if err := <-w; err != nil {
+		t.Error(err)
+	}
+	<-g.entered
+	if len(w) > 0 {
+		t.Fatal("the second was told with the first")
+	}
+	g.armed.Store(false)
+	g.release <- nil
+	if err := <-w; err != nil {
+		t.Error(err)
+	}
+	if first.Then(w) || (Ticket{}).Then(w) {
+		t.Error("told of what is known")
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// With Ack Written there is work to do for who waits.
+func TestThenIsNotForWritten(t *testing.T) {
+	j, _ := open4(t, Config{FS: newMemFS(1), Ack: Written})
+	tk, err := j.AppendShares([]Share{{Difficulty: 1}})
+	if err != nil || tk.Then(make(waiter)) {
+		t.Error("told, and Wait would write", err)
+	}
+	mustWait(t, tk, nil)
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A failed fdatasync tells everybody, and afterwards nobody has to be told.
+func TestThenTellsOfPoison(t *testing.T) {
+	m, g := newMemFS(1), newGate()
+	m.onSync = g.hook
+	j, _ := open4(t, Config{FS: m})
+	g.armed.Store(true)
+	w := make(waiter, 200)
+	var tk Ticket
+	for range cap(w) {
+		var err error
+		if tk, err = j.AppendShares([]Share{{Difficulty: 1}}); err != nil || !tk.Then(w) {
+			t.Fatal(err)
+		}
+	}
+	<-g.entered
+	g.release <- errors.New("broken")
+	for range cap(w) {
+		if err := <-w; !errors.Is(err, ErrPoisoned) {
+			t.Fatal(err)
+		}
+	}
+	if tk.Then(w) {
+		t.Error("told of what is known")
+	}
+	if err := j.Close(); !errors.Is(err, ErrPoisoned) {
+		t.Error(err)
+	}
+}
+
+// counter counts how often it is told.
+type counter struct {
+	told atomic.Int64
+	all  *sync.WaitGroup
+}
+
+func (c *counter) Kept(err error) {
+	if err == nil {
+		c.told.Add(1)
+	}
+	c.all.Done()
+}
+
+// Many goroutines on a real disk: each waiter is told exactly once, also of those
+// whom Close finds waiting, and whoever was told finds nothing left to wait for.
+func TestThenTellsEveryoneOnce(t *testing.T) {
+	j, _ := open4(t, Config{Dir: t.TempDir(), SegmentSize: 64 << 10})
+	const each = 300
+	var all, senders sync.WaitGroup
+	counters := make([]*counter, 0, 16*each)
+	for range cap(counters) {
+		counters = append(counters, &counter{all: &all})
+	}
+	all.Add(len(counters))
+	for g := range 16 {
+		senders.Go(func() {
+			for _, c := range counters[g*each:][:each] {
+				tk, err := j.AppendShares([]Share{{Difficulty: 1}, {Difficulty: 2}})
+				if err != nil {
+					t.Error(err)
+				}
+				if !tk.Then(c) {
+					c.Kept(tk.Wait())
+				}
+			}
+		})
+	}
+	senders.Wait()
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	for i, c := range counters {
+		if n := c.told.Load(); n != 1 {
+			t.Fatalf("waiter %d was told %d times", i, n)
+		}
+	}
+	if len(j.told.waits)+len(j.told.ready) > 0 {
+		t.Error("somebody is left")
+	}
+}
+
+func TestThenAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	j, _ := open4(t, Config{Dir: t.TempDir()})
+	shares, w := []Share{{Difficulty: 1}}, make(waiter, 1)
+	run := func(n int) {
+		for range n {
+			tk, err := j.AppendShares(shares)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tk.Then(w) {
+				err = <-w
+			} else {
+				err = tk.Wait()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run(100)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run(1000)
+	runtime.ReadMemStats(&after)
+	if n := after.Mallocs - before.Mallocs; n > 50 { // the runtime's own
+		t.Errorf("%d allocations for 1000 shares", n)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
