@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,9 @@ func TestNotDurableDoesNotFloodTheLog(t *testing.T) {
 		submit(1000)
 		if n := k.logged.count("share.not_durable"); n != 1 {
 			t.Errorf("%d lines for a thousand shares of one second", n)
+		}
+		if !strings.Contains(k.logged.b.String(), "let rigs keep their names") {
+			t.Error("it does not say what to do")
 		}
 		time.Sleep(2 * time.Second)
 		submit(1)

@@ -176,6 +176,9 @@ func (e *Edge) notDurable(verdicts []pool.Verdict, err error) {
 	if last != 0 && now-last < int64(time.Second) || !e.toldLost.CompareAndSwap(last, max(now, 1)) {
 		return
 	}
-	e.log.Error().Str("event", "share.not_durable").Err(err).Uint64("lost", e.lost.Load()).
-		Msg("shares refused: the journal cannot keep them; free the disk or replace it, then restart")
+	help := "shares refused: the journal cannot keep them; free the disk or replace it, then restart"
+	if errors.Is(err, journal.ErrTooManyRigs) {
+		help = "shares refused: their rig names are too many; let rigs keep their names, and restart to begin to count anew"
+	}
+	e.log.Error().Str("event", "share.not_durable").Err(err).Uint64("lost", e.lost.Load()).Msg(help)
 }
