@@ -6,9 +6,9 @@
 //	rig                      session                                 pool
 //	 |-- bytes ------------> Read, into a borrowed desk
 //	 |                       cutLine, parseLine, law[method][state]
-//	 |                       all submits of the read: one Batch -----> Submit
+//	 |                       all submits of the read: one Batch -----> Post
 //	 |                                                        (hash, judge, journal)
-//	 |<- answers, in order - one write <------------------------------- verdicts
+//	 |<- answers, in order - one write <------------------------ Ruled: verdicts
 //	 |
 //	 |<- mask, difficulty, notify - offer <-- broadcaster <-- Publish
 //
@@ -27,8 +27,10 @@
 //
 // # Who holds what
 //
-// A session has one goroutine, which reads, parses and waits for verdicts. The
-// broadcaster and the second hand come from outside; what both sides touch is
+// A session has one goroutine, which reads and parses. It waits for verdicts only
+// where there is more to say than that shares are kept; else the pool has Ruled
+// called, and what is the goroutine's belongs to that until then (see post). The
+// broadcaster and the second hand come from outside; what all sides touch is
 // under session.mu. It is not held across a write, a hash or the journal: the
 // write side has an owner flag (outbox.writing), and whoever holds that writes
 // unlocked. Lock order: Server.pubMu, Server.mu, session.mu, sheet.mu; a
