@@ -35,7 +35,6 @@ type benchHouse struct {
 	bin  string // holds cordee and cordee-load
 	node *sandbox.Node
 	runs int
-	peer uint64 // bytes that the peer had before its first connection
 }
 
 // newBenchHouse builds the programs and starts a node on regtest. Whenever this
