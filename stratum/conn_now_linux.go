@@ -12,23 +12,14 @@ import (
 // millisecond would never rest, for a tenth of all its processor time.
 
 // readNow is read(2) of a socket that never blocks.
-func readNow(fd uintptr, b []byte) (int, error) {
-	for {
-		n, _, e := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) // #nosec G103 -- as read(2) takes it
-		switch e {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return -1, e
-		}
-	}
-}
+func readNow(fd uintptr, b []byte) (int, error) { return callNow(unix.SYS_READ, fd, b) }
 
 // writeNow is write(2) likewise.
-func writeNow(fd uintptr, b []byte) (int, error) {
+func writeNow(fd uintptr, b []byte) (int, error) { return callNow(unix.SYS_WRITE, fd, b) }
+
+func callNow(call, fd uintptr, b []byte) (int, error) {
 	for {
-		n, _, e := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) // #nosec G103 -- as write(2) takes it
+		n, _, e := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) // #nosec G103 -- as read(2) and write(2) take it
 		switch e {
 		case 0:
 			return int(n), nil
