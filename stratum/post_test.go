@@ -42,6 +42,9 @@ func TestPostedShareIsAnsweredFirst(t *testing.T) {
 		send("5", 100_000)
 		tw.send(`{"id":6,"method":"mining.ping","params":[]}` + "\n")
 		synctest.Wait()
+		if s.desk != nil {
+			t.Error("the rig holds a second desk")
+		}
 		if got := readAll(tw); got != "" || len(hub.batches) != 1 {
 			t.Fatalf("%d batches, and before the first was kept the rig heard %q", len(hub.batches), got)
 		}
