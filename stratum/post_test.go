@@ -197,3 +197,17 @@ func (l later) Post(b *pool.Batch, r Ruled) bool {
 	l.due <- r
 	return true
 }
+
+// An idle buffer keeps neither works nor names alive.
+func TestIdleDeskIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, s, _, hold, _ := heldShare(t)
+		d := s.posted
+		close(hold)
+		synctest.Wait()
+		if sub, claim := d.batch.Subs[:1][0], d.batch.Claims[:1][0]; sub.Work != nil || claim.Worker != nil {
+			t.Error("a work or a name lives on in it")
+		}
+		drain(t, srv)
+	})
+}

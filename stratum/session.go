@@ -138,9 +138,6 @@ func (s *session) working() bool { return s.started }
 
 // takeBack makes d ready for the next who borrows.
 func (s *Server) takeBack(d *desk) {
-	// Works and names must not live on in an idle buffer.
-	clear(d.batch.Subs)
-	clear(d.batch.Claims)
 	d.batch.Reset(nil)
 	d.msg = message{}
 	clear(d.answers)
