@@ -77,8 +77,11 @@ type Batch struct {
 	coinbase []byte // scratch of Hash, kept so that no coinbase of any size allocates twice
 }
 
-// Reset empties b for the next read of a connection.
+// Reset empties b for the next read of a connection. Works and names do not live on
+// in it.
 func (b *Batch) Reset(seen *Seen) {
+	clear(b.Subs)
+	clear(b.Claims)
 	b.Subs, b.Claims, b.Hashed, b.Verdicts = b.Subs[:0], b.Claims[:0], b.Hashed[:0], b.Verdicts[:0]
 	b.Seen = seen
 }

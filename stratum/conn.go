@@ -47,6 +47,11 @@ type conn interface {
 
 // reader takes what a conn reads. It is asked by one goroutine.
 type reader interface {
+	// await returns when what was read before is answered, in the order of which
+	// more is read, so that nobody holds two buffers while a disk stalls. It must
+	// not be called where Close waits for the caller.
+	await()
+
 	borrow() []byte
 	giveBack()
 

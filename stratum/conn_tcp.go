@@ -148,6 +148,7 @@ func (c *tcpConn) Serve(r reader) error {
 func (c *tcpConn) readAll(fd uintptr) bool {
 	c.drained.Store(0)
 	for {
+		c.reader.await()
 		b := c.reader.borrow()
 		n, err := readNow(fd, b)
 		if n <= 0 {

@@ -43,6 +43,14 @@ type sink struct {
 	held int
 	then func()
 	none bool // it has no work
+	hold chan struct{}
+}
+
+func (s *sink) await() {
+	if s.hold != nil {
+		s.hold <- struct{}{} // it waits
+		s.hold <- struct{}{}
+	}
 }
 
 func (s *sink) working() bool { return !s.none }
@@ -102,6 +110,41 @@ func hangUpWithTheLastBytes(t *testing.T, s *sink) {
 	}
 	if err := rechecked(t, c, ended); !errors.Is(err, io.EOF) || s.held != 0 {
 		t.Errorf("Serve ended with %v and %d buffers", err, s.held)
+	}
+}
+
+// What comes while the last read is not answered stays in the socket: it takes no
+// buffer, and is one read.
+func TestUnansweredIsNotRead(t *testing.T) {
+	c, rig := pair(t)
+	s := &sink{got: make(chan string, 4), hold: make(chan struct{})}
+	ended := serve(c, s)
+	select {
+	case <-s.hold:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody asks whether the last read is answered")
+	}
+	for _, part := range []string{"first", "last"} {
+		if _, err := rig.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.held != 0 {
+		t.Error("a buffer is held while nothing may be read")
+	}
+	<-s.hold
+	if got := <-s.got; got != "firstlast" {
+		t.Errorf("read %q", got)
+	}
+	if err := rig.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		select {
+		case <-s.hold: // once more, or twice
+		case <-ended:
+			return
+		}
 	}
 }
 
@@ -288,6 +331,7 @@ type locked struct {
 	at  chan string
 }
 
+func (*locked) await()           {}
 func (l *locked) borrow() []byte { return l.buf[:] }
 func (*locked) giveBack()        {}
 func (*locked) working() bool    { return true }

@@ -42,11 +42,18 @@ func (s *session) flush(out []byte) {
 	s.box.writing = true
 	if s.pump(out) {
 		s.box.writing = false
-		return
+	} else {
+		s.stalledSince.Store(s.srv.now())
+		s.srv.sessions.Go(s.drainOutbox)
 	}
-	s.stalledSince.Store(s.srv.now())
-	s.srv.sessions.Go(s.drainOutbox)
+	if s.ending != CloseNone && !s.busy { // it came meanwhile
+		s.closeLocked(s.ending)
+	}
 }
+
+// writesNow reports that somebody writes and waits for nobody: what is queued goes
+// out with it. s.mu is held.
+func (s *session) writesNow() bool { return s.box.writing && s.stalledSince.Load() == 0 }
 
 // drainOutbox runs only while the socket is full.
 func (s *session) drainOutbox() {

@@ -42,6 +42,9 @@ func TestPostedShareIsAnsweredFirst(t *testing.T) {
 		send("5", 100_000)
 		tw.send(`{"id":6,"method":"mining.ping","params":[]}` + "\n")
 		synctest.Wait()
+		if s.desk != nil {
+			t.Error("the rig holds a second desk")
+		}
 		if got := readAll(tw); got != "" || len(hub.batches) != 1 {
 			t.Fatalf("%d batches, and before the first was kept the rig heard %q", len(hub.batches), got)
 		}
@@ -193,4 +196,18 @@ func (l later) Post(b *pool.Batch, r Ruled) bool {
 	l.posted.Add(1)
 	l.due <- r
 	return true
+}
+
+// An idle buffer keeps neither works nor names alive.
+func TestIdleDeskIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, s, _, hold, _ := heldShare(t)
+		d := s.posted
+		close(hold)
+		synctest.Wait()
+		if sub, claim := d.batch.Subs[:1][0], d.batch.Claims[:1][0]; sub.Work != nil || claim.Worker != nil {
+			t.Error("a work or a name lives on in it")
+		}
+		drain(t, srv)
+	})
 }

@@ -55,7 +55,7 @@ type session struct {
 	state   state
 	started bool        // the first work is due or out
 	busy    bool        // a read is being worked on
-	ending  CloseReason // close with it when no longer busy
+	ending  CloseReason // close with it when no longer busy, and nobody writes
 	reason  CloseReason
 	box     outbox
 
@@ -138,9 +138,6 @@ func (s *session) working() bool { return s.started }
 
 // takeBack makes d ready for the next who borrows.
 func (s *Server) takeBack(d *desk) {
-	// Works and names must not live on in an idle buffer.
-	clear(d.batch.Subs)
-	clear(d.batch.Claims)
 	d.batch.Reset(nil)
 	d.msg = message{}
 	clear(d.answers)
@@ -308,14 +305,14 @@ func (s *session) deliver(d *desk) {
 }
 
 func (s *session) deliverLocked(d *desk) {
-	s.busy = false
 	if s.state == working && !s.started {
 		s.start()
 	}
 	if len(d.out) > 0 || s.box.want {
 		s.flush(d.out)
 	}
-	if s.end == CloseNone {
+	s.busy = false
+	if s.end == CloseNone && !s.writesNow() {
 		s.end = s.ending
 	}
 }
@@ -449,7 +446,7 @@ func (s *session) closeLocked(r CloseReason) {
 func (s *session) finish(r CloseReason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.busy {
+	if s.busy || s.writesNow() {
 		s.ending = r
 		return
 	}

@@ -30,6 +30,8 @@ func newTwin(room int) *twin {
 
 func (t *twin) Serve(r reader) error {
 	for {
+		t.wait()
+		r.await()
 		n, err := t.read(r)
 		if err != nil {
 			return err
@@ -42,12 +44,18 @@ func (t *twin) Serve(r reader) error {
 
 func (*twin) Recheck() {}
 
-func (t *twin) read(r reader) (int, error) {
+// wait returns when there is something to read, or the end.
+func (t *twin) wait() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.in) == 0 && !t.eof && !t.closed {
 		t.moved.Wait()
 	}
+}
+
+func (t *twin) read(r reader) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
 	case t.closed:
 		return 0, net.ErrClosed

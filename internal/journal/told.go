@@ -52,6 +52,11 @@ func (t Ticket) Then(w Waiter) (later bool) {
 // the journal is poisoned. Called under mu.
 func (j *Journal) settle() {
 	t := &j.told
+	if 2*t.next > len(t.ready) { // whoever is never done with all of them keeps no room for those who were told
+		n := copy(t.ready, t.ready[t.next:])
+		clear(t.ready[n:])
+		t.ready, t.next = t.ready[:n], 0
+	}
 	rest := t.waits[:0]
 	for _, w := range t.waits {
 		if w.pos <= j.safe || j.err != nil {

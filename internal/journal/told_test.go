@@ -151,6 +151,39 @@ func TestThenTellsEveryoneOnce(t *testing.T) {
 	}
 }
 
+// eager is a rig that has its next share under way as soon as it is told of one.
+type eager struct {
+	j    *Journal
+	left *int
+}
+
+func (e eager) Kept(error) {
+	if *e.left--; *e.left > 0 {
+		e.j.mu.Lock()
+		defer e.j.mu.Unlock()
+		e.j.told.waits = append(e.j.told.waits, wait{0, e})
+		e.j.settle()
+	}
+}
+
+// Where more become ready all the time than are told, there is room for those who
+// are, not for all who ever were.
+func TestReadyDoesNotGrow(t *testing.T) {
+	const many = 3 * tellAtOnce
+	j := &Journal{}
+	j.news.L = &j.mu
+	left := 100_000
+	for range many {
+		j.told.waits = append(j.told.waits, wait{0, eager{j, &left}})
+	}
+	j.settle()
+	j.told.ended = true
+	j.tell()
+	if n := cap(j.told.ready); n > 4*many {
+		t.Errorf("room for %d who are ready, and they never were more than %d", n, many)
+	}
+}
+
 func TestThenAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
