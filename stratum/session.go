@@ -20,6 +20,7 @@ type name struct {
 // session is one rig's connection. Its goroutine reads, parses and waits for
 // verdicts; the server's goroutines push work and look at the time. What both
 // touch is under mu, which is never held across a write, a hash or the journal.
+// Ten thousand of them are memory: 1024 bytes is a size that the allocator has.
 type session struct {
 	srv      *Server
 	conn     conn
@@ -28,23 +29,23 @@ type session struct {
 	id       uint64
 	opened   time.Time
 	openedMs int64
-	en1      [pool.Extranonce1Size]byte
-	en2Size  uint8
 	place    int           // in the server's list
 	young    *list.Element // in the server's list of newcomers
+	en1      [pool.Extranonce1Size]byte
+	en2Size  uint8
 
 	// Of the session's goroutine alone.
+	heard    bool        // it said something
+	end      CloseReason // close once the answers are out
 	desk     *desk
 	readAt   int64  // ms, of the read at hand
 	ruledAt  int64  // ms, of the last verdicts: a disk may have kept them
 	partial  []byte // the start of a line
 	seen     pool.Seen
 	seenTip  uint64 // generation that seen is of
-	heard    bool   // it said something
-	denied   int
-	refused  string      // the last name that was, sanitised
-	end      CloseReason // close once the answers are out
-	rejected uint32      // for sampling the log
+	refused  string // the last name that was, sanitised
+	denied   uint32
+	rejected uint32 // for sampling the log
 	manners  manners
 
 	halfSince    atomic.Int64 // ms, start of the unfinished line; 0 for none
@@ -57,6 +58,7 @@ type session struct {
 	busy    bool        // a read is being worked on
 	ending  CloseReason // close with it when no longer busy, and nobody writes
 	reason  CloseReason
+	asked   bool // configure asked for version-rolling
 	box     outbox
 
 	posted   *desk     // with the pool: its batch waits for the journal
@@ -67,7 +69,6 @@ type session struct {
 	names      []name  // written by the goroutine under mu
 	member     uint16  // of the first name; all others are of the same
 	mask       uint32  // negotiated, or the server's
-	asked      bool    // configure asked for version-rolling
 	floor      pool.Difficulty
 	wish       password        // what the first authorize asked for
 	suggestion pool.Difficulty // newest that was honoured
