@@ -20,7 +20,6 @@ import (
 const (
 	maxSlotShares = 1 << 18
 	maxSlotSums   = 1 << 15
-	shareBody     = 96 // bytes (ADR 0002)
 )
 
 var errSlotFull = errors.New("the slot is full")
@@ -43,7 +42,7 @@ type drawer struct {
 	epoch  uint32 // of the last share taken, in this slot or before it
 	seq    uint64
 	edge   uint16
-	bodies []byte // shareBody each
+	tree   payout.RecordTree
 	ranges []payout.Range
 	sums   map[sumKey]*uint64
 	limit  int
@@ -56,7 +55,7 @@ func (d *drawer) add(r *journal.RecordInfo) error {
 	if r.Kind != journal.KindShare || r.Epoch < d.epoch || r.Epoch == d.epoch && r.Seq <= d.seq {
 		return nil
 	}
-	if len(d.bodies) >= d.limit*shareBody || len(d.sums) >= maxSlotSums {
+	if d.tree.Len() >= d.limit || len(d.sums) >= maxSlotSums {
 		return errSlotFull
 	}
 	if r.Edge != d.edge {
@@ -79,7 +78,7 @@ func (d *drawer) add(r *journal.RecordInfo) error {
 		d.sums[key] = total
 	}
 	*total = sum
-	d.bodies = append(d.bodies, r.Body...)
+	d.tree.Add(r.Body)
 	if n := len(d.ranges); n > 0 && d.ranges[n-1].Epoch == r.Epoch {
 		d.ranges[n-1].Last = s.Seq
 	} else {
@@ -118,11 +117,7 @@ func (d *drawer) manifest(number uint32, prev, secret [32]byte) (*payout.Slot, e
 		}
 		leaves[n-1].Difficulty = sum
 	}
-	bodies := make([][]byte, 0, len(d.bodies)/shareBody)
-	for at := 0; at < len(d.bodies); at += shareBody {
-		bodies = append(bodies, d.bodies[at:at+shareBody])
-	}
-	s.RecordRoot = payout.RecordRoot(bodies)
+	s.RecordRoot = d.tree.Root()
 	var err error
 	s.SumRoot, _, err = payout.SumRoot(leaves)
 	return s, err
@@ -185,7 +180,7 @@ func (k *Keeper) closeSlot(d *drawer) error {
 	k.mu.Lock()
 	k.lastSlot = s.Number
 	k.mu.Unlock()
-	k.log.Info().Str("event", "slot.closed").Uint32("slot", s.Number).Int("shares", len(d.bodies)/shareBody).
+	k.log.Info().Str("event", "slot.closed").Uint32("slot", s.Number).Int("shares", d.tree.Len()).
 		Int("sums", len(s.Sums)).Dur("took_ms", k.now().Sub(start)).Msg("slot closed")
 	return k.window.AddSlot(s.Number, s.Sums)
 }
