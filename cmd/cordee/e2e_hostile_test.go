@@ -248,6 +248,9 @@ func TestHostileClients(t *testing.T) {
 	// in all. A second needs no more; a session that is not let go is 1.7 KiB.
 	p.crowd(t, 500)
 	before, series := p.held(t), p.series(t)
+	if got := metric(t, p.metrics(t), "go_gc_gogc_percent"); os.Getenv("GOGC") == "" && got != garbagePercent {
+		t.Errorf("garbage is collected at %g %% of what lives, want %d", got, garbagePercent)
+	}
 
 	for range 2 {
 		p.crowd(t, 500)
