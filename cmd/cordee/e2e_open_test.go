@@ -256,15 +256,19 @@ func (p *testPool) looksOpen(anna, bruno, legacy string) {
 			p.t.Errorf("cordee %s: exit %d, want %q and no %q in it:\n%s%s", args, code, c.says, c.not, out, errOut)
 		}
 	}
-	var accounts web.Accounts
-	if err := p.ask("/accounts", &accounts); err != nil {
-		p.t.Fatal(err)
-	}
-	for _, a := range accounts.Members {
-		if (a.Member == legacy) != (a.Outputs+a.Paid == 0) || a.Maturing+a.Paid+a.Carried == 0 {
-			p.t.Errorf("%+v", a)
+	// The block that pays the two may come before the third has a share in a slot.
+	eventually(p.t, time.Minute, "an account with something on it for everybody", func() error {
+		var accounts web.Accounts
+		if err := p.ask("/accounts", &accounts); err != nil {
+			p.t.Fatal(err)
 		}
-	}
+		for _, a := range accounts.Members {
+			if (a.Member == legacy) != (a.Outputs+a.Paid == 0) || a.Maturing+a.Paid+a.Carried == 0 {
+				return fmt.Errorf("%+v", a)
+			}
+		}
+		return nil
+	})
 	for _, path := range []string{"/", "/api/members", "/api/blocks"} {
 		if code, body, err := p.get(path); err != nil || code != 200 || !strings.Contains(body, anna) || !strings.Contains(body, bruno) || strings.Contains(body, "barn") {
 			p.t.Errorf("%s: %d, %v\n%s", path, code, err, body)
