@@ -100,52 +100,6 @@ func newSession(srv *Server, c conn, door Door) *session {
 // notedRejects is above every pool.Reject that a session sees.
 const notedRejects = 16
 
-// desk is what a session borrows while there is something to do: the read
-// buffer, the batch, and the answers.
-type desk struct {
-	buf     [deskSize]byte
-	n       int     // bytes of the unfinished line in front
-	msg     message // here, since it goes through the law's function values
-	batch   pool.Batch
-	tip     uint64 // generation the batch is judged against
-	answers []answer
-	out     []byte
-}
-
-// answer is one submit's place in the order of answers.
-type answer struct {
-	id     []byte
-	entry  int // in the batch, -1 when it was refused before
-	reject pool.Reject
-}
-
-// borrow implements reader.
-func (s *session) borrow() []byte {
-	d := s.srv.desks.Get().(*desk)
-	d.n = copy(d.buf[:], s.partial)
-	s.desk = d
-	return d.buf[d.n:]
-}
-
-// giveBack implements reader.
-func (s *session) giveBack() {
-	d := s.desk
-	s.desk = nil
-	s.srv.takeBack(d)
-}
-
-// working implements reader. Only the session's goroutine sets started.
-func (s *session) working() bool { return s.started }
-
-// takeBack makes d ready for the next who borrows.
-func (s *Server) takeBack(d *desk) {
-	d.batch.Reset(nil)
-	d.msg = message{}
-	clear(d.answers)
-	d.answers, d.out = d.answers[:0], d.out[:0]
-	s.desks.Put(d)
-}
-
 // run serves the connection until it ends, and says why it did. A panic ends
 // this connection only.
 func (s *session) run() (reason CloseReason) {
