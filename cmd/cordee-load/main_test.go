@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"cordee/internal/bare"
+	"cordee/internal/sandbox"
 )
 
 func TestMain(m *testing.M) {
@@ -174,12 +175,11 @@ func talk(conn net.Conn, verdict string) {
 // closedPort returns an address nobody listens on.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	a, err := sandbox.FreeAddress() // nobody is given it: one of port 0 might be somebody's a moment later
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return a
 }
 
 func TestParseRate(t *testing.T) {

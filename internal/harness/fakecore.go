@@ -16,6 +16,7 @@ import (
 
 	"github.com/btcsuite/btcd/chainhash/v2"
 
+	"cordee/internal/sandbox"
 	"cordee/pool"
 )
 
@@ -140,8 +141,12 @@ func (f *FakeCore) Password() string {
 // Up starts the RPC server, on the address it had before.
 func (f *FakeCore) Up() {
 	address := f.address
-	if address == "" {
-		address = "127.0.0.1:0"
+	if address == "" { // not of port 0: no outgoing connection may be given it while the server is down
+		var err error
+		if address, err = sandbox.FreeAddress(); err != nil {
+			f.tb.Error(err)
+			return
+		}
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
