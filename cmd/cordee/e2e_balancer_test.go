@@ -135,7 +135,7 @@ func balance(t *testing.T, program string, args, doors []string) {
 		}
 	})
 	for _, door := range doors {
-		eventually(t, 20*time.Second, program+" at "+door, func() error {
+		eventually(t, patience, program+" at "+door, func() error {
 			select {
 			case err := <-exited:
 				exited <- err
@@ -160,7 +160,7 @@ func mineThrough(t *testing.T, p *testPool, door, user string, ends *tls.Config)
 	f, err := fleet.New(fleet.Config{
 		Addr: door, Seed: rand.Uint64(), Log: zerolog.Nop(), TLS: ends, Rigs: []fleet.Rig{{User: user, Hashrate: 20_000, VersionRolling: true}},
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
+			c, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, network, addr)
 			if err == nil {
 				mu.Lock()
 				local = c.LocalAddr().String()
@@ -181,7 +181,7 @@ func mineThrough(t *testing.T, p *testPool, door, user string, ends *tls.Config)
 			t.Errorf("fleet: %v", err)
 		}
 	}()
-	eventually(t, 30*time.Second, "shares of "+user, func() error {
+	eventually(t, patience, "shares of "+user, func() error {
 		if s := f.Stats(); s.Accepted < 3 {
 			return fmt.Errorf("%+v", s)
 		}

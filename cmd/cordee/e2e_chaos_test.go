@@ -135,7 +135,7 @@ func (c *chaos) meanwhile() {
 		}
 		// Within a second a node may make the very block again that has just become
 		// invalid, and then refuses it.
-		eventually(c.t, 20*time.Second, "two blocks beside the invalid one", func() error {
+		eventually(c.t, patience, "two blocks beside the invalid one", func() error {
 			_, err := c.node.Generate(c.t.Context(), 2, "")
 			return err
 		})
@@ -175,7 +175,7 @@ func (c *chaos) kill() {
 	}))
 	back := []func(){}
 	if victim != "store" {
-		if code := c.p.wait(20 * time.Second); code != -1 {
+		if code := c.p.wait(patience); code != -1 {
 			c.t.Fatalf("exit code %d of the pool, want a kill", code)
 		}
 		back = append(back, c.p.start)

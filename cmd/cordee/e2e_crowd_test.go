@@ -123,7 +123,7 @@ func TestCrowd(t *testing.T) {
 			}
 		}
 		ratios = append(ratios, float64(b.Latency.P99)/float64(a.Latency.P99))
-		eventually(t, 20*time.Second, "the hostile clients are gone", func() error {
+		eventually(t, patience, "the hostile clients are gone", func() error {
 			if got := p.status().Connections; got != size.rigs {
 				return fmt.Errorf("%d connections", got)
 			}

@@ -18,7 +18,7 @@ import (
 // instead of waiting.
 func TestDemoLosesItsNode(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	var out, errOut output
 	cmd := exec.CommandContext(ctx, "cordee", "demo", "--blocks", "1000", "--every", "1s", "--json")
@@ -26,7 +26,7 @@ func TestDemoLosesItsNode(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 50*time.Second, "a block of the demo", func() error {
+	eventually(t, 2*patience, "a block of the demo", func() error {
 		if !strings.Contains(errOut.String(), "BLOCK ") {
 			return errors.New("none yet")
 		}
@@ -35,7 +35,7 @@ func TestDemoLosesItsNode(t *testing.T) {
 	killNode(t, cmd.Process.Pid)
 	died := time.Now()
 	err := cmd.Wait()
-	if took := time.Since(died); took > 20*time.Second {
+	if took := time.Since(died); took > patience {
 		t.Errorf("the demo took %s to see that its node is gone", took)
 	}
 	var s demoSummary

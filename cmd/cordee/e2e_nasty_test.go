@@ -92,7 +92,7 @@ func TestNothingUnescaped(t *testing.T) {
 			for _, n := range nastyLines {
 				p.sayNasty(t, n.field, n.line, n.rig)
 			}
-			eventually(t, 30*time.Second, "shares in the store", func() error {
+			eventually(t, patience, "shares in the store", func() error {
 				if s := p.status(); s.Credited < 4 {
 					return fmt.Errorf("%d shares", s.Credited)
 				}
@@ -186,7 +186,7 @@ func (p *testPool) sayNasty(t *testing.T, field, line string, rig bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = io.WriteString(conn, said+`{"id":"last","method":"mining.ping","params":[]}`+"\n") // it may be closed before
@@ -222,7 +222,7 @@ func isPlain(t *testing.T, what, text string) {
 // redisKeys are the names of all keys of a server.
 func redisKeys(t *testing.T, addr string) (keys []string) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/btcsuite/btcd/chainhash/v2"
 
@@ -66,7 +65,7 @@ func (p *promises) complaints() (rejected, ended []string) {
 func (p *promises) more(t *testing.T, n int64) {
 	t.Helper()
 	want := p.accepted.Load() + n
-	eventually(t, 30*time.Second, fmt.Sprintf("%d more shares answered true", n), func() error {
+	eventually(t, findPatience, fmt.Sprintf("%d more shares answered true", n), func() error {
 		if got := p.accepted.Load(); got < want {
 			return fmt.Errorf("%d of %d", got, want)
 		}

@@ -68,7 +68,7 @@ type rawShare struct {
 // authorize is the pool's answer to user on a connection of its own.
 func (p *testPool) authorize(user string) rawAnswer {
 	p.t.Helper()
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(p.t.Context(), "tcp", p.stratum)
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(p.t.Context(), "tcp", p.stratum)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func (p *testPool) dialRig(user string) *rawRig {
 // dialAgent is dialRig for a rig of that firmware.
 func (p *testPool) dialAgent(user, agent string) *rawRig {
 	p.t.Helper()
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(p.t.Context(), "tcp", p.stratum)
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(p.t.Context(), "tcp", p.stratum)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func (r *rawRig) call(method string, params ...any) rawAnswer {
 		r.t.Fatalf("%s: %v", method, err)
 	}
 	var a rawAnswer
-	eventually(r.t, 10*time.Second, "answer to "+method, func() error {
+	eventually(r.t, patience, "answer to "+method, func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		var ok bool
@@ -237,7 +237,7 @@ func (r *rawRig) all() []rawJob {
 func (r *rawRig) job(ok func(rawJob) error) rawJob {
 	r.t.Helper()
 	var j rawJob
-	eventually(r.t, 20*time.Second, "job", func() error {
+	eventually(r.t, patience, "job", func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if len(r.jobs) == 0 {
@@ -275,7 +275,7 @@ func (r *rawRig) jobOn(prev string) rawJob {
 // solve hashes j until a header meets target.
 func (r *rawRig) solve(j *rawJob, target pool.Target) rawShare {
 	r.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(findPatience)
 	for time.Now().Before(deadline) {
 		en2 := rand.Uint64()
 		coinbase := slices.Concat(j.coinb1, r.en1, binary.BigEndian.AppendUint64(nil, en2), j.coinb2)
@@ -294,7 +294,7 @@ func (r *rawRig) solve(j *rawJob, target pool.Target) rawShare {
 			}
 		}
 	}
-	r.t.Fatal("no header found within a minute: is the target too low for a test?")
+	r.t.Fatalf("no header found within %s: is the target too low for a test?", findPatience)
 	return rawShare{}
 }
 

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"math/rand/v2"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -31,6 +29,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cordee": main})
 }
 
+// patience is what real processes get for one step, beside others of their kind,
+// on a slow machine and under the race detector. It is no promise of the pool's.
+const patience = time.Minute
+
+// findPatience is what rigs get to find shares or blocks in: they come by chance, and
+// several times later than in the mean now and then.
+const findPatience = 4 * time.Minute
+
 // eventually polls try until it returns nil, and fails the test with its last
 // error at the limit. It polls real processes: nothing here can be waited on.
 func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
@@ -47,6 +53,9 @@ func eventually(t *testing.T, limit time.Duration, what string, try func() error
 		select {
 		case <-tick.C:
 		case <-end.C:
+			if err = try(); err == nil { // the look before may be as old as the limit
+				return
+			}
 			t.Fatalf("%s: not within %s: %v", what, limit, err)
 		}
 	}
@@ -142,24 +151,15 @@ func hashAt(ctx context.Context, n *sandbox.Node, height int32) (string, error) 
 	return hash, err
 }
 
-// freeAddrs returns loopback addresses below the range that kernels give to
-// outgoing connections, so that a pool finds its ports free after a restart.
+// freeAddrs returns loopback addresses that nobody else is given, so that a pool
+// finds its ports free at its start and after a restart.
 func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
-	var addrs []string
-	for range 1000 {
-		a := net.JoinHostPort("127.0.0.1", strconv.Itoa(12000+rand.IntN(20000)))
-		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", a)
-		if err != nil {
-			continue
-		}
-		defer ln.Close()
-		if addrs = append(addrs, a); len(addrs) == n {
-			return addrs
-		}
+	addrs, err := sandbox.FreeAddresses(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free ports on loopback")
-	return nil
+	return addrs
 }
 
 // cordee runs the program and returns what it wrote and its exit code.
