@@ -29,7 +29,7 @@ func TestMinesOnTheNode(t *testing.T) {
 	n := realNode(t)
 	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, hashesPerBlock: 200_000})
 	f, stop := p.mine(4, 100_000, nil)
-	eventually(t, 60*time.Second, "two blocks on the chain", func() error {
+	eventually(t, patience, "two blocks on the chain", func() error {
 		active := 0
 		for _, b := range p.blocks() {
 			if b.State == pool.BlockActive {
@@ -42,6 +42,7 @@ func TestMinesOnTheNode(t *testing.T) {
 		return nil
 	})
 	stop()
+	p.awaitConnections(0)
 	mined := f.Stats()
 	found := p.blocks()
 	for _, b := range found {
@@ -131,7 +132,7 @@ func rawBlock(t *testing.T, n *sandbox.Node, hash string) *wire.MsgBlock {
 func awaitState(t *testing.T, p *testPool, hash string, state pool.BlockState) web.Block {
 	t.Helper()
 	var b web.Block
-	eventually(t, 15*time.Second, "block "+state.String(), func() error {
+	eventually(t, patience, "block "+state.String(), func() error {
 		var ok bool
 		if b, ok = p.block(hash); !ok {
 			return fmt.Errorf("the pool does not know %s", hash)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"cordee/internal/journal"
 	"cordee/internal/web"
@@ -20,15 +19,17 @@ import (
 // and the node's chain.
 func (c *chaos) prove() {
 	c.t.Helper()
+	c.p.paying(1, false) // however few blocks there were between the kills
 	for _, stop := range c.rigs {
 		stop()
 	}
+	c.p.awaitConnections(0)
 	store := c.p.ownStore()
 	same := func() error { return c.p.compareStore(store) }
-	eventually(c.t, 90*time.Second, "store, files and journal are one", same)
+	eventually(c.t, 2*patience, "store, files and journal are one", same)
 	generate(c.t, c.node, 100)
 	var book *payout.Ledger
-	eventually(c.t, 90*time.Second, "every block in the store's ledger is mature or an orphan", func() (err error) {
+	eventually(c.t, 2*patience, "every block in the store's ledger is mature or an orphan", func() (err error) {
 		if book, err = foldStore(store); err != nil {
 			return err
 		}

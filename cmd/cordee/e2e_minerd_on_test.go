@@ -54,7 +54,7 @@ func TestMinerdMinesOn(t *testing.T) {
 			return nil
 		}
 	})
-	eventually(t, time.Minute, "shares at a difficulty that vardiff has set", func() error {
+	eventually(t, findPatience, "shares at a difficulty that vardiff has set", func() error {
 		heard, err := minerdTalk(out.String())
 		if err == nil && (heard.accepted < 8 || heard.difficulties < 2) {
 			err = fmt.Errorf("%d shares accepted, %d difficulties", heard.accepted, heard.difficulties)
@@ -65,6 +65,7 @@ func TestMinerdMinesOn(t *testing.T) {
 		t.Errorf("a connection ended: %+v", closes)
 	}
 	said := stop()
+	p.awaitConnections(0) // what was on its way is counted
 	s := p.status()
 	heard, err := minerdTalk(said)
 	if err != nil {

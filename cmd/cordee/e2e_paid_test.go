@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"cordee/internal/audit"
 	"cordee/internal/journal"
@@ -62,6 +61,7 @@ func TestPaidOverKills(t *testing.T) {
 	p.paying(5, true)
 	stopLarge()
 	stopSmall()
+	p.awaitConnections(0)
 	generate(t, n, 100)
 	p.paying(5, true) // agrees beside the running pool
 	p.stop()
@@ -130,7 +130,7 @@ func (p *testPool) append(path, text string) {
 // the running pool, and must agree.
 func (p *testPool) paying(blocks int, waits bool) {
 	p.t.Helper()
-	eventually(p.t, 2*time.Minute, "blocks that credit members", func() error {
+	eventually(p.t, findPatience, "blocks that credit members", func() error {
 		r, err := auditChain(p.t.Context(), p.config)
 		if err != nil {
 			p.t.Fatal(err)

@@ -129,7 +129,7 @@ func startPool(t *testing.T, o poolOptions) *testPool {
 func (p *testPool) start() {
 	p.t.Helper()
 	p.launch()
-	eventually(p.t, 30*time.Second, "first template of the pool", func() error {
+	eventually(p.t, patience, "first template of the pool", func() error {
 		select {
 		case <-p.exited:
 			p.t.Fatalf("the pool stopped: %v; its log:\n%s", p.waitErr, p.log())
@@ -199,7 +199,7 @@ func (p *testPool) wait(limit time.Duration) int {
 func (p *testPool) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
-	if code := p.wait(15 * time.Second); code != 0 {
+	if code := p.wait(patience); code != 0 {
 		p.t.Fatalf("exit code %d after SIGTERM; the end of its log:\n%s", code, tail(p.logPath(), 4000))
 	}
 }
@@ -208,7 +208,7 @@ func (p *testPool) stop() {
 func (p *testPool) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
-	p.wait(15 * time.Second)
+	p.wait(patience)
 }
 
 func (p *testPool) dataDir() string { return filepath.Join(p.dir, "pool") }
@@ -237,6 +237,18 @@ func (p *testPool) status() web.Status {
 		p.t.Fatal(err)
 	}
 	return s
+}
+
+// awaitConnections waits until the pool has so many. Rigs that were stopped may
+// have left shares in the socket, which count until the pool sees their end.
+func (p *testPool) awaitConnections(n int) {
+	p.t.Helper()
+	eventually(p.t, patience, fmt.Sprintf("%d connections", n), func() error {
+		if got := p.status().Connections; got != n {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
 }
 
 // blocks is what `cordee blocks --json` prints: newest first.
