@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"cordee/internal/config"
 	"cordee/internal/journal"
@@ -58,9 +57,7 @@ func TestHaltAndLift(t *testing.T) {
 	if _, text, err := p.get("/metrics"); err != nil || !strings.Contains(text, "\ncordee_payout_halts 1\n") {
 		t.Errorf("the metric does not say it: %v", err)
 	}
-	if !strings.Contains(p.log(), `"event":"payout.halted"`) {
-		t.Error("the log does not say it")
-	}
+	p.awaitLogged("payout.halted", 1)
 	heard.more(t, 10) // mining goes on
 	_, tip, err := n.Tip(t.Context())
 	if err != nil {
@@ -79,7 +76,7 @@ func TestHaltAndLift(t *testing.T) {
 	if err := json.Unmarshal([]byte(lastLine(out)), &lifted); err != nil || code != 0 || len(lifted.Halts) != 0 || len(lifted.Log) != 2 || !lifted.Log[1].Lifted {
 		t.Fatalf("halt lift: exit %d, %v\n%s%s", code, err, out, errOut)
 	}
-	eventually(t, 60*time.Second, "the block is credited and coinbases pay members again", func() error {
+	eventually(t, findPatience, "the block is credited and coinbases pay members again", func() error {
 		b, known := p.block(hash)
 		if !known || b.Split == nil {
 			return errors.New("not in the ledger")
@@ -111,7 +108,7 @@ func TestHaltAndLift(t *testing.T) {
 // hash.
 func (p *testPool) creditedBlock() (hash string) {
 	p.t.Helper()
-	eventually(p.t, 60*time.Second, "block that credits members", func() error {
+	eventually(p.t, findPatience, "block that credits members", func() error {
 		for _, b := range p.blocks() {
 			if b.Split != nil && len(b.Split.Members) > 0 && b.Split.State == web.SplitImmature {
 				hash = b.Hash
@@ -126,7 +123,7 @@ func (p *testPool) creditedBlock() (hash string) {
 // creditedFrom waits for a credited block at that height or above.
 func (p *testPool) creditedFrom(height int) (found web.Block) {
 	p.t.Helper()
-	eventually(p.t, 60*time.Second, fmt.Sprintf("a credited block at height %d or above", height), func() error {
+	eventually(p.t, findPatience, fmt.Sprintf("a credited block at height %d or above", height), func() error {
 		for _, b := range p.blocks() {
 			if int(b.Height) >= height && b.Split != nil && !b.Found.IsZero() {
 				found = b
@@ -140,7 +137,7 @@ func (p *testPool) creditedFrom(height int) (found web.Block) {
 
 func (p *testPool) awaitHalts(names ...string) (h web.Halts) {
 	p.t.Helper()
-	eventually(p.t, 60*time.Second, fmt.Sprintf("halts %q", names), func() error {
+	eventually(p.t, patience, fmt.Sprintf("halts %q", names), func() error {
 		h = web.Halts{}
 		if err := p.ask("/halts", &h); err != nil {
 			return err

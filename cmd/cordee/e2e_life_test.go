@@ -52,20 +52,20 @@ func TestKilledWhileMining(t *testing.T) {
 			}
 		}
 		heard.onSubmit.Store(&shoot)
-		if code := p.wait(60 * time.Second); code != -1 {
+		if code := p.wait(patience); code != -1 {
 			t.Fatalf("exit code %d, want a kill", code)
 		}
 		heard.onSubmit.Store(nil)
 		p.start()
 	}
-	eventually(t, 60*time.Second, "blocks found", func() error {
+	eventually(t, patience, "blocks found", func() error {
 		if found := len(p.candidates()); found < 3 {
 			return fmt.Errorf("%d", found)
 		}
 		return nil
 	})
 	stop()
-	eventually(t, 20*time.Second, "every candidate at the node", func() error {
+	eventually(t, patience, "every candidate at the node", func() error {
 		for _, hash := range p.candidates() {
 			err := rpc(t.Context(), n, nil, "getblockheader", hash)
 			// What btcd says of a block that it has on a side branch.
@@ -108,7 +108,7 @@ func TestCandidateOutlivesPoolAndNode(t *testing.T) {
 		if a := r.submit(&share); !a.OK {
 			t.Fatalf("%s node: the block's share was answered %d %s", away.how, a.Code, a.Text)
 		}
-		eventually(t, 5*time.Second, "candidate file", func() error {
+		eventually(t, patience, "candidate file", func() error {
 			if _, err := os.Stat(filepath.Join(p.journalDir(), "candidates", share.Hash.String()+".cand")); err != nil {
 				return err
 			}
@@ -119,14 +119,14 @@ func TestCandidateOutlivesPoolAndNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.start()
-		eventually(t, 20*time.Second, away.how+" node: the block on the active chain", func() error {
+		eventually(t, patience, away.how+" node: the block on the active chain", func() error {
 			at, err := hashAt(t.Context(), n, height+1)
 			if err == nil && at != share.Hash.String() {
 				err = fmt.Errorf("%s stands there, not %s", at, share.Hash)
 			}
 			return err
 		})
-		eventually(t, 20*time.Second, away.how+" node: the pool's word for it", func() error {
+		eventually(t, patience, away.how+" node: the pool's word for it", func() error {
 			b, ok := p.block(share.Hash.String())
 			if !ok || b.State.String() != "active" {
 				return fmt.Errorf("known %t, %s, %v", ok, b.State, b.Answers)
@@ -164,7 +164,7 @@ func TestTermUnderLoad(t *testing.T) {
 
 	began := time.Now()
 	p.signal(syscall.SIGTERM)
-	if code := p.wait(10 * time.Second); code != 0 {
+	if code := p.wait(30 * time.Second); code != 0 { // ten and a busy machine
 		t.Fatalf("exit code %d", code)
 	}
 	t.Logf("stopped in %s", time.Since(began).Round(time.Millisecond))
@@ -231,14 +231,7 @@ func TestReloadWhileMining(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.signal(syscall.SIGHUP)
-		var lines []map[string]any
-		eventually(t, 5*time.Second, event, func() error {
-			if lines = p.logged(event); len(lines) == before {
-				return errors.New("not in the log")
-			}
-			return nil
-		})
-		return lines[len(lines)-1]
+		return p.awaitLogged(event, before+1)[before]
 	}
 	fourth := fmt.Sprintf("%s[[member]]\nid = \"cerdagne\"\nindex = 4\ndestinations = [{ address = %q, bp = 10000 }]\n  [[member.site]]\n  id = \"font\"\n", good, demoTreasury)
 
@@ -336,8 +329,8 @@ func TestDamagedJournal(t *testing.T) {
 	}
 	p.flags = []string{"--tolerate-damage"}
 	p.start()
-	if lines := p.logged("journal.damaged"); len(lines) == 0 || lines[0]["level"] != "error" || lines[0]["file"] == "" {
-		t.Errorf("the damage is not in the log as an error: %v", lines)
+	if line := p.awaitLogged("journal.damaged", 1)[0]; line["level"] != "error" || line["file"] == "" {
+		t.Errorf("the damage is not in the log as an error: %v", line)
 	}
 	_, stop = p.mine(2, 40_000, heard.on)
 	heard.more(t, 5)

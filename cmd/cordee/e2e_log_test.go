@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 )
@@ -42,6 +43,19 @@ func (p *testPool) logLines() []map[string]any {
 		lines = append(lines, v)
 	}
 	return lines
+}
+
+// awaitLogged waits for n log lines of one event, and returns them. What the pool
+// has logged is written a moment later: nothing in it waits for its log.
+func (p *testPool) awaitLogged(event string, n int) (found []map[string]any) {
+	p.t.Helper()
+	eventually(p.t, patience, event+" in the log", func() error {
+		if found = p.logged(event); len(found) < n {
+			return fmt.Errorf("%d of %d", len(found), n)
+		}
+		return nil
+	})
+	return found
 }
 
 // logged returns the log lines of one event, oldest first.
