@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/btcsuite/btcd/wire/v2"
 
@@ -96,7 +95,7 @@ func TestOpenPool(t *testing.T) {
 	}
 	_, stop := p.fleet([]string{anna + ".barn.1", strings.ToUpper(bruno), bruno + "_b", legacy}, 100_000, nil)
 	var both audit.Block
-	eventually(t, 2*time.Minute, "a block that pays both addresses", func() error {
+	eventually(t, findPatience, "a block that pays both addresses", func() error {
 		r, err := auditChain(t.Context(), p.config) // beside the running pool
 		if err != nil {
 			t.Fatal(err)
@@ -120,6 +119,7 @@ func TestOpenPool(t *testing.T) {
 	}
 	p.looksOpen(anna, bruno, legacy)
 	stop()
+	p.awaitConnections(0)
 	before, err := os.ReadFile(p.addresses())
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestOpenPool(t *testing.T) {
 
 	p.start()
 	_, stop = p.fleet([]string{late, bruno, anna}, 100_000, nil) // in another order
-	eventually(t, time.Minute, "a share of each", func() error {
+	eventually(t, patience, "a share of each", func() error {
 		if list := p.bindings(); len(list) < 4 {
 			return fmt.Errorf("%v", list)
 		}
@@ -149,12 +149,9 @@ func TestOpenPool(t *testing.T) {
 			t.Errorf("%s had index %d, has %d", address, index, all[address])
 		}
 	}
-	eventually(t, time.Second, "the journal's word", func() error {
-		if worked := p.workedUnder(); !maps.Equal(worked, all) {
-			return fmt.Errorf("the file has %v, the journal %v", all, worked)
-		}
-		return nil
-	})
+	if worked := p.workedUnder(); !maps.Equal(worked, all) {
+		t.Errorf("the file has %v, the journal %v", all, worked)
+	}
 
 	refused := func(what string, texts ...string) {
 		t.Helper()
@@ -232,6 +229,23 @@ func paysTo(b *audit.Block, address string) bool {
 // last is P2PKH, which no coinbase pays.
 func (p *testPool) looksOpen(anna, bruno, legacy string) {
 	p.t.Helper()
+	// The block that pays the two may come before the third has a share, or one in a
+	// slot.
+	eventually(p.t, patience, "an account with something on it for everybody", func() error {
+		var accounts web.Accounts
+		if err := p.ask("/accounts", &accounts); err != nil {
+			p.t.Fatal(err)
+		}
+		if len(accounts.Members) != 3 {
+			return fmt.Errorf("%+v", accounts.Members)
+		}
+		for _, a := range accounts.Members {
+			if (a.Member == legacy) != (a.Outputs+a.Paid == 0) || a.Maturing+a.Paid+a.Carried == 0 {
+				return fmt.Errorf("%+v", a)
+			}
+		}
+		return nil
+	})
 	for args, c := range map[string]struct{ says, not string }{
 		"members":              {anna, "alpes"},
 		"rigs":                 {anna + ".barn.1", "no rig"},
@@ -256,19 +270,6 @@ func (p *testPool) looksOpen(anna, bruno, legacy string) {
 			p.t.Errorf("cordee %s: exit %d, want %q and no %q in it:\n%s%s", args, code, c.says, c.not, out, errOut)
 		}
 	}
-	// The block that pays the two may come before the third has a share in a slot.
-	eventually(p.t, time.Minute, "an account with something on it for everybody", func() error {
-		var accounts web.Accounts
-		if err := p.ask("/accounts", &accounts); err != nil {
-			p.t.Fatal(err)
-		}
-		for _, a := range accounts.Members {
-			if (a.Member == legacy) != (a.Outputs+a.Paid == 0) || a.Maturing+a.Paid+a.Carried == 0 {
-				return fmt.Errorf("%+v", a)
-			}
-		}
-		return nil
-	})
 	for _, path := range []string{"/", "/api/members", "/api/blocks"} {
 		if code, body, err := p.get(path); err != nil || code != 200 || !strings.Contains(body, anna) || !strings.Contains(body, bruno) || strings.Contains(body, "barn") {
 			p.t.Errorf("%s: %d, %v\n%s", path, code, err, body)
@@ -285,7 +286,7 @@ func TestMinerdOpen(t *testing.T) {
 	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, open: true, hashesPerBlock: 8e6, hashesPerShare: 1e6})
 	address := demoAddress("minerd")
 	_, stop := startMinerd(t, p, address+".cpu")
-	eventually(t, 2*time.Minute, "a block that pays minerd's address", func() error {
+	eventually(t, findPatience, "a block that pays minerd's address", func() error {
 		r, err := auditChain(t.Context(), p.config)
 		if err != nil {
 			t.Fatal(err)
@@ -388,7 +389,7 @@ func TestOpenKilledWhileMining(t *testing.T) {
 		}
 		heard.onSubmit.Store(&shoot)
 		_, stop := p.fleet(users, 40_000, heard.on)
-		if code := p.wait(60 * time.Second); code != -1 {
+		if code := p.wait(patience); code != -1 {
 			t.Fatalf("exit code %d, want a kill", code)
 		}
 		heard.onSubmit.Store(nil)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"cordee/internal/audit"
 	"cordee/internal/sandbox"
@@ -64,11 +63,17 @@ func TestParked(t *testing.T) {
 			return nil
 		}
 	}
-	eventually(t, 40*time.Second, "a block that credits parked work", credited(2))
-	before := p.parked()
+	eventually(t, findPatience, "a block that credits parked work", credited(2))
+	var before map[string]parkedName
+	eventually(t, patience, "shares of both", func() error { // the blocks may credit one of them only
+		if before = p.parked(); len(before) < len(strangers) {
+			return fmt.Errorf("%+v", before)
+		}
+		return nil
+	})
 	p.kill()
 	p.start()
-	eventually(t, 40*time.Second, "another after the kill", credited(3))
+	eventually(t, findPatience, "another after the kill", credited(3))
 	stop()
 	after := p.parked()
 	for _, name := range strangers {
@@ -90,7 +95,7 @@ func TestParked(t *testing.T) {
 
 	write("refuse")
 	p.signal(syscall.SIGHUP)
-	eventually(t, 10*time.Second, "refusal of a stranger", func() error {
+	eventually(t, patience, "refusal of a stranger", func() error {
 		if a := p.authorize("nobody.barn.r9"); a.Code != 24 || a.OK {
 			return errors.New("it is let in")
 		}
