@@ -46,7 +46,7 @@ func TestRedisGoesAway(t *testing.T) {
 	}
 	r := harness.StartRedis(t)
 	n := realNode(t)
-	const hashesPerBlock = 3e6
+	const hashesPerBlock = 1e6 // so that rigs find some too: on a slow machine one hand is not enough
 	p := startPool(t, poolOptions{nodes: []*sandbox.Node{n}, redis: r.Addr, hashesPerBlock: hashesPerBlock, hashesPerShare: 6000})
 	heard := newPromises()
 	_, stopRigs := p.mine(6, 20_000, heard.on)
@@ -56,9 +56,16 @@ func TestRedisGoesAway(t *testing.T) {
 	r.Kill()
 	gone := time.Now()
 	away := p.awaitStore(keeper.ShipUnavailable, 1)
-	if !slices.ContainsFunc(away.Trouble, func(s string) bool { return strings.HasPrefix(s, "store: ") }) {
-		t.Errorf("trouble is %q", away.Trouble)
-	}
+	eventually(t, patience, "trouble with the store", func() error { // a moment behind its state
+		var a web.Accounts
+		if err := p.ask("/accounts", &a); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(a.Trouble, func(s string) bool { return strings.HasPrefix(s, "store: ") }) {
+			return fmt.Errorf("trouble is %q", a.Trouble)
+		}
+		return nil
+	})
 	before, began := heard.accepted.Load(), memoryOf(p.cmd.Process.Pid)
 	most := began
 	holds(t, long, "while the store is away", func() error {
@@ -73,9 +80,7 @@ func TestRedisGoesAway(t *testing.T) {
 		return nil
 	})
 	heardAway := heard.accepted.Load() - before
-	if heardAway < 5 {
-		t.Errorf("%d shares answered true in %s without a store", heardAway, long)
-	}
+	heard.more(t, max(0, 5-heardAway)) // however slow the rigs are
 	p.findBlock(hashesPerBlock, gone)
 	later := p.awaitStore(keeper.ShipUnavailable, away.Slot+2)
 
@@ -90,8 +95,9 @@ func TestRedisGoesAway(t *testing.T) {
 	t.Logf("%s without a store: %d shares answered true, slots %d to %d, memory from %d to %d MiB; caught up %s after it was back",
 		long, heardAway, away.Slot, last.Slot, began>>20, most>>20, time.Since(back).Round(time.Millisecond))
 	stopRigs()
+	p.awaitConnections(0)
 	s := p.ownStore()
-	eventually(t, 60*time.Second, "store, files and journal are one", func() error { return p.compareStore(s) })
+	eventually(t, patience, "store, files and journal are one", func() error { return p.compareStore(s) })
 	if err := compareSlots(p.journalDir(), s); err != nil {
 		t.Error(err)
 	}
@@ -127,7 +133,7 @@ func TestRedisUnfit(t *testing.T) {
 	r := harness.StartRedis(t, "--maxmemory-policy", "allkeys-lru")
 	p := newPool(t, poolOptions{nodes: []*sandbox.Node{realNode(t)}, redis: r.Addr, hashesPerBlock: 1e9})
 	p.launch()
-	if code := p.wait(20 * time.Second); code <= 0 {
+	if code := p.wait(patience); code <= 0 {
 		t.Fatalf("exit code %d with a store that evicts; log:\n%s", code, p.log())
 	}
 	if said := p.log(); !strings.Contains(said, "[redis] "+r.Addr) || !strings.Contains(said, "CONFIG SET maxmemory-policy noeviction") {
@@ -147,13 +153,13 @@ func TestRedisComesUnfit(t *testing.T) {
 	t.Parallel()
 	r := harness.StartRedis(t, "--maxmemory-policy", "allkeys-lru")
 	r.Kill()
-	p := startPool(t, poolOptions{nodes: []*sandbox.Node{realNode(t)}, redis: r.Addr, hashesPerBlock: 1e9, hashesPerShare: 6000})
+	p := startPool(t, poolOptions{nodes: []*sandbox.Node{realNode(t)}, redis: r.Addr, hashesPerBlock: 1e12, hashesPerShare: 6000})
 	heard := newPromises()
 	_, stopRigs := p.mine(3, 20_000, heard.on)
 	heard.more(t, 5)
 	p.awaitStore(keeper.ShipUnavailable, 1)
 	r.Start()
-	eventually(t, 60*time.Second, "halt", func() error {
+	eventually(t, patience, "halt", func() error {
 		var a web.Accounts
 		if err := p.ask("/accounts", &a); err != nil {
 			return err
@@ -176,7 +182,7 @@ func TestRedisComesUnfit(t *testing.T) {
 func (p *testPool) findBlock(hashes float64, since time.Time) {
 	p.t.Helper()
 	rig := p.dialRig("jura.dole.raw")
-	eventually(p.t, 120*time.Second, "block of ours that pays members", func() error {
+	eventually(p.t, findPatience, "block of ours that pays members", func() error {
 		for _, b := range p.blocks() {
 			if b.State == pool.BlockActive && b.Found.After(since) && b.Split != nil &&
 				slices.ContainsFunc(b.Split.Members, func(m web.Portion) bool { return m.Paid > 0 }) {
@@ -197,7 +203,7 @@ func staleAnswer(rejected string) bool { return strings.HasPrefix(rejected, "21 
 // slots closed, and returns what `cordee members --json` prints then.
 func (p *testPool) awaitStore(state string, slots uint32) (a web.Accounts) {
 	p.t.Helper()
-	eventually(p.t, 60*time.Second, "store is "+state, func() error {
+	eventually(p.t, patience, "store is "+state, func() error {
 		out, errOut, code := cordee(p.t, "members", "--json", "-c", p.config)
 		a = web.Accounts{}
 		if err := json.Unmarshal([]byte(out), &a); err != nil || code != 0 {
