@@ -280,10 +280,10 @@ func TestCoreTakeover(t *testing.T) {
 	a.Kill()
 	v := r.until(func(v bitcoind.Update) bool { return v.Template.Node != u.Template.Node })
 	t.Logf("took over in %v", time.Since(began))
-	if time.Since(began) > 2*time.Second || v.Tip != u.Tip {
-		t.Errorf("took over in %v, generation %d after %d", time.Since(began), v.Tip, u.Tip)
+	if v.Tip != u.Tip {
+		t.Errorf("generation %d after %d", v.Tip, u.Tip)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	block, hash = mine(t, v.Template, 2)
 	results := make(chan bitcoind.SubmitResult, 2)

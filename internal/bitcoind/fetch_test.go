@@ -15,6 +15,7 @@ func fetching(t *testing.T, f *harness.FakeCore) (*node, <-chan event) {
 	t.Helper()
 	cfg := &Config{Network: chain(t, "regtest"), Log: zerolog.Nop()}
 	cfg.setDefaults()
+	cfg.AskTimeout = 10 * time.Second // a fake on a busy machine is not to be called dead
 	n := newNode(cfg, NodeConfig{Name: "n", URL: f.URL(), Cookie: f.Cookie()}, make(chan struct{}, 1))
 	n.followed.Store(true)
 	n.passed, n.caps.Median = true, true
@@ -39,9 +40,19 @@ func nextEvent(t *testing.T, out <-chan event) event {
 	select {
 	case ev := <-out:
 		return ev
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no template")
 		panic("unreachable")
+	}
+}
+
+// TestTakeoverDefaults: a node that is dead or hangs is found out within two
+// seconds, as operators are told, and another that has its work is followed at once.
+func TestTakeoverDefaults(t *testing.T) {
+	cfg := new(Config)
+	cfg.setDefaults()
+	if found := cfg.Poll + cfg.AskTimeout; found > 2*time.Second {
+		t.Errorf("a dead node is found out after %s", found)
 	}
 }
 

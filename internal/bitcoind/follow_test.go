@@ -174,9 +174,7 @@ func TestTwoBlocksAtOnce(t *testing.T) {
 		tip := f.Mine()
 		r.onTip(tip)
 	}
-	if s := r.Status()[0]; s.State != "ok" {
-		t.Errorf("%+v", s)
-	}
+	r.state(0, "ok")
 }
 
 func TestTakeover(t *testing.T) {
@@ -189,6 +187,7 @@ func TestTakeover(t *testing.T) {
 			cfg := configFor(t, a, b)
 			cfg.Poll, cfg.AskTimeout = 0, 0 // the defaults: what operators get
 			cfg.Refresh = 500 * time.Millisecond
+			cfg.BehindGrace = time.Hour // no node is behind: nothing waits for it
 			r := run(t, cfg)
 			first := r.until(func(u bitcoind.Update) bool { return u.Template.Node == cfg.Nodes[0].URL[7:] })
 			r.state(1, "ok")
@@ -209,11 +208,7 @@ func TestTakeover(t *testing.T) {
 				a.Mutate(func(m map[string]any) { m["rules"] = []string{"!quantum"} })
 			}
 			u := r.until(func(u bitcoind.Update) bool { return u.Template.Node != first.Template.Node })
-			took := time.Since(began)
-			t.Logf("took over in %v", took)
-			if took > 2*time.Second {
-				t.Errorf("took over in %v", took)
-			}
+			t.Logf("took over in %v", time.Since(began)) // TestTakeoverDefaults has what bounds it
 			if u.Tip != first.Tip || !u.Signal.IsZero() {
 				t.Errorf("same tip, but generation %d after %d, signal %v", u.Tip, first.Tip, u.Signal)
 			}
@@ -230,7 +225,7 @@ func TestFollowsMoreWorkOnly(t *testing.T) {
 	b := harness.StartFakeCore(t, harness.FakeCoreConfig{Height: 20})
 	b.Follow(a)
 	cfg := configFor(t, a, b)
-	cfg.BehindGrace = 300 * time.Millisecond
+	cfg.BehindGrace = time.Hour
 	r := run(t, cfg)
 	r.onTip(a.Tip())
 	// b hears of a block first: no hopping, a follows.
@@ -242,6 +237,9 @@ func TestFollowsMoreWorkOnly(t *testing.T) {
 		t.Errorf("followed %s", u.Template.Node)
 	}
 	// a stays behind: b is followed after the grace.
+	cfg.BehindGrace = 300 * time.Millisecond
+	r = run(t, cfg)
+	r.onTip(a.Tip())
 	b.Mine()
 	tip = b.Mine()
 	if u := r.onTip(tip); u.Template.Node != cfg.Nodes[1].URL[7:] {
@@ -254,7 +252,7 @@ func TestFollowsMoreWorkOnly(t *testing.T) {
 	if took := time.Since(began); took < cfg.BehindGrace {
 		t.Errorf("went back to less work after %v", took)
 	}
-	if u.Tip < 4 {
+	if u.Tip < 3 {
 		t.Errorf("generation %d", u.Tip)
 	}
 }

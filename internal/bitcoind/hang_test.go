@@ -13,7 +13,7 @@ func TestQuestionsDoNotHang(t *testing.T) {
 	stuck := harness.StartFakeCore(t, harness.FakeCoreConfig{Height: 20})
 	good := harness.StartFakeCore(t, harness.FakeCoreConfig{Height: 20})
 	cfg := configFor(t, stuck, good)
-	cfg.SubmitTimeout, cfg.TemplateTimeout = 100*time.Millisecond, 100*time.Millisecond
+	cfg.SubmitTimeout, cfg.TemplateTimeout = 2*time.Second, 2*time.Second // the good one has it too
 	c := newCluster(t, cfg)
 	hang := make(chan struct{})
 	defer close(hang)
@@ -31,7 +31,7 @@ func TestQuestionsDoNotHang(t *testing.T) {
 		_, err := c.Propose(t.Context(), make([]byte, 81))
 		done <- err
 	}()
-	late := time.After(5 * time.Second)
+	late := time.After(patience)
 	for range 2 {
 		select {
 		case <-done:

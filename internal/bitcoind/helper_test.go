@@ -15,8 +15,9 @@ import (
 	"cordee/pool"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+// patience is how long a test waits for what must happen, on a slow machine and
+// under the race detector.
+const patience = time.Minute
 
 // logBook is a log that tests may read.
 type logBook struct {
@@ -52,7 +53,7 @@ func configFor(t testing.TB, fakes ...*harness.FakeCore) bitcoind.Config {
 		Network:    network(t, "regtest"),
 		Log:        zerolog.Nop(),
 		Poll:       50 * time.Millisecond,
-		AskTimeout: 500 * time.Millisecond,
+		AskTimeout: 5 * time.Second, // a fake on a busy machine is not to be called dead
 		StartWait:  time.Millisecond,
 	}
 	for _, f := range fakes {

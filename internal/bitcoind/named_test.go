@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/rs/zerolog"
@@ -49,8 +48,12 @@ func TestNamedConditions(t *testing.T) {
 			cfg.Log = zerolog.New(book)
 
 			f.Fail(c.method, c.fault)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
+			go func() { // who waits for the node has asked a few times by then
+				f.Wait(ctx, func() bool { return f.Calls(c.method) >= 3 })
+				cancel()
+			}()
 			err := newCluster(t, cfg).Check(ctx)
 			if !errors.Is(err, c.want) {
 				t.Errorf("Check: %v, want %v", err, c.want)
@@ -59,9 +62,8 @@ func TestNamedConditions(t *testing.T) {
 			f.Clear("")
 			r := run(t, cfg)
 			r.onTip(f.Tip())
-			f.Fail("getbestblockhash", harness.Fault{Times: 1, Drop: true}) // an outage, then a check
-			f.Fail("getbestblockhash", harness.Fault{Times: 1, Drop: true}) // the idle-connection retry
 			f.Fail(c.method, c.fault)
+			f.Fail("getbestblockhash", harness.Fault{Times: 2, Drop: true}) // an outage, with the idle-connection retry, then a check
 			s := r.state(0, c.state)
 			if s.Healthy || s.LastError == "" {
 				t.Errorf("%+v", s)
@@ -133,16 +135,11 @@ func TestBadTemplates(t *testing.T) {
 
 func TestHugeTemplate(t *testing.T) {
 	f := harness.StartFakeCore(t, harness.FakeCoreConfig{Height: 20})
+	f.Mutate(func(m map[string]any) { delete(m, "longpollid") }) // one asked for before the fault would be answered behind the block
 	r := run(t, configFor(t, f))
 	r.onTip(f.Tip())
 	f.Fail("getblocktemplate", harness.Fault{Huge: 17 << 20})
 	f.Mine()
-	for end := time.Now().Add(time.Second); r.Status()[0].State != "answer-too-large" && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if r.Status()[0].State == "ok" { // a template asked for before the fault was set came behind the block
-		f.Mine()
-	}
 	r.state(0, "answer-too-large")
 	f.Clear("")
 	r.onTip(f.Tip())

@@ -127,7 +127,7 @@ func TestSubmitGivesUpWithItsContext(t *testing.T) {
 	r := run(t, configFor(t, f))
 	block, _ := mine(t, r.onTip(f.Tip()).Template, 1)
 	f.Down()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // the third try is 70 ms behind the first
 	defer cancel()
 	s := r.submit(ctx, block)[0]
 	if s.Accepted || s.Err == nil || s.Tries < 3 {
@@ -188,7 +188,7 @@ func TestSubmitOvertakes(t *testing.T) {
 	}
 	within(t, f, "questions hang", func() bool { return f.Calls("getblockcount") >= 2 })
 	s := r.submit(t.Context(), block)[0]
-	if !s.Accepted || s.Took > time.Second {
+	if !s.Accepted || s.Tries != 1 { // one that waits is tried again after SubmitTimeout
 		t.Errorf("%+v", s)
 	}
 }
