@@ -64,14 +64,16 @@ func newRedis(tb testing.TB) (r *Redis, port string) {
 	return &Redis{tb: tb, Dir: tb.TempDir(), Addr: net.JoinHostPort("127.0.0.1", port)}, port
 }
 
-// StartSentinel starts a sentinel that calls master by name, and rules alone.
+// StartSentinel starts a sentinel that calls master by name, and rules alone. It
+// waits a minute for a master before it names another: a busy machine is no fault
+// of one. A test that wants a failover sets down-after-milliseconds first.
 func StartSentinel(tb testing.TB, name string, master *Redis) *Redis {
 	tb.Helper()
 	r, port := newRedis(tb)
 	_, masterPort, _ := net.SplitHostPort(master.Addr)
 	conf := filepath.Join(r.Dir, "sentinel.conf")
 	text := "bind 127.0.0.1\nport " + port + "\ndir " + r.Dir + "\nsentinel monitor " + name + " 127.0.0.1 " + masterPort +
-		" 1\nsentinel down-after-milliseconds " + name + " 300\nsentinel failover-timeout " + name + " 3000\n"
+		" 1\nsentinel down-after-milliseconds " + name + " 60000\nsentinel failover-timeout " + name + " 3000\n"
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func (r *Redis) start() error {
 
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.NewTimer(20 * time.Second)
+	late := time.NewTimer(time.Minute)
 	defer late.Stop()
 	for {
 		select {

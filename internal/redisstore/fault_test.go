@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,7 +99,7 @@ func TestKill(t *testing.T) {
 	r := harness.StartRedis(t)
 	s, _ := fresh(t, r.Addr)
 	openStore(t, s, true)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 
 	var known, records atomic.Uint64 // what was acknowledged
@@ -298,10 +299,18 @@ func TestBusy(t *testing.T) {
 	apply(t, s, batch(11, 20), 20)
 
 	// A server that does not answer in time; the batch may have arrived.
-	do(t, killer, "CLIENT", "PAUSE", 300)
+	signal := func(sig syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(r.Pid(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := s.Apply(ctx, batch(21, 30)); !errors.Is(err, payout.ErrUnavailable) {
+	_, _, err := s.Apply(ctx, batch(21, 30))
+	signal(syscall.SIGCONT)
+	if !errors.Is(err, payout.ErrUnavailable) {
 		t.Errorf("Apply to a slow server: %v", err)
 	}
 	if err := ship(t.Context(), s, 30, func(uint64) {}); err != nil {

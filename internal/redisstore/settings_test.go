@@ -138,7 +138,7 @@ func TestSentinel(t *testing.T) {
 	config.Master = "ledger"
 	s = connect(t, config)
 	openStore(t, s, true)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := ship(ctx, s, 50, func(uint64) {}); err != nil {
 		t.Fatal(err)
@@ -156,6 +156,9 @@ func TestSentinel(t *testing.T) {
 		if len(replicas) == 1 && strings.Contains(info, "master_link_status:up") {
 			break
 		}
+	}
+	if err := asker.Do(ctx, "SENTINEL", "SET", "ledger", "down-after-milliseconds", "300").Err(); err != nil {
+		t.Fatal(err)
 	}
 	r.Kill()
 	if err := ship(ctx, s, 90, func(uint64) {}); err != nil {
