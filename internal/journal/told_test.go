@@ -2,7 +2,6 @@ package journal
 
 import (
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -207,11 +206,7 @@ func TestThenAllocatesNothing(t *testing.T) {
 		}
 	}
 	run(100)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	run(1000)
-	runtime.ReadMemStats(&after)
-	if n := after.Mallocs - before.Mallocs; n > 50 { // the runtime's own
+	if n := mallocs(func() { run(1000) }); n > 50 {
 		t.Errorf("%d allocations for 1000 shares", n)
 	}
 	if err := j.Close(); err != nil {
