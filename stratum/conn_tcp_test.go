@@ -121,7 +121,7 @@ func TestUnansweredIsNotRead(t *testing.T) {
 	ended := serve(c, s)
 	select {
 	case <-s.hold:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody asks whether the last read is answered")
 	}
 	for _, part := range []string{"first", "last"} {
@@ -153,7 +153,7 @@ func rechecked[T any](t *testing.T, c *tcpConn, something <-chan T) (v T) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		select {
 		case v = <-something:
@@ -319,7 +319,7 @@ func TestCloseAsServeBegins(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Close waits for Serve, and Serve for who closes")
 	}
 }

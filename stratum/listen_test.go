@@ -21,7 +21,7 @@ import (
 // refusesConnections waits until addr has no open port.
 func refusesConnections(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
 		c, err := net.Dial("tcp", addr)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return
@@ -51,7 +51,7 @@ func TestListenerClosesWithoutWork(t *testing.T) {
 	for round := range uint32(3) {
 		srv.Publish(jobSet(testJob(t, 1, 2*round+1, 4096)))
 		var r *rig
-		for deadline := time.Now().Add(10 * time.Second); r == nil; runtime.Gosched() {
+		for deadline := time.Now().Add(time.Minute); r == nil; runtime.Gosched() {
 			if c, err := net.Dial("tcp", addr); err == nil {
 				_ = c.Close()
 				r = dial(t, addr)
@@ -178,7 +178,7 @@ func TestAcceptSurvivesRealEMFILE(t *testing.T) {
 	}
 	_ = fill[0].Close() // one for a client, none for the server
 	waiting := dial(t, addr)
-	for deadline := time.Now().Add(10 * time.Second); srv.Stats().AcceptFails == 0; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); srv.Stats().AcceptFails == 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("no accept failed")
 		}

@@ -38,7 +38,7 @@ func listenDoor(t *testing.T, srv *Server, door Door) string {
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeDoor(t.Context(), ln, door) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := srv.Drain(ctx); err != nil {
 			t.Error("drain:", err)
@@ -64,7 +64,7 @@ func dial(t testing.TB, addr string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return &rig{t, c, bufio.NewReaderSize(c, 64<<10)}
 }
 
@@ -98,10 +98,10 @@ func (r *rig) ended() {
 }
 
 // closedAs waits for a close by name. The rig sees its end before the list
-// does, so it asks again and again, up to 10 s.
+// does, so it asks again and again, up to a minute.
 func closedAs(t *testing.T, srv *Server, reason CloseReason) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
 		if srv.Stats().Closed[reason.String()] > 0 {
 			return
 		}
@@ -216,7 +216,7 @@ func TestSlowReaderTCP(t *testing.T) {
 			mustHave(t, good.until(`"method":"mining.notify"`), fmt.Sprintf(`"%08x00"`, i))
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); srv.Stats().SlowReaders != 1; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); srv.Stats().SlowReaders != 1; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("the deaf rig was not closed", srv.Closes())
 		}

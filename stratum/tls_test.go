@@ -222,7 +222,7 @@ func TestSlowReaderTLS(t *testing.T) {
 		}
 		held.mu.Unlock()
 	}
-	for deadline := time.Now().Add(10 * time.Second); srv.Stats().SlowReaders != 1; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); srv.Stats().SlowReaders != 1; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("the deaf rig was not closed", srv.Closes())
 		}

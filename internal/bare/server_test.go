@@ -53,7 +53,7 @@ func dial(t *testing.T, addr string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	return &rig{t, conn, bufio.NewReader(conn)}
 }
 

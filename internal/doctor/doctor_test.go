@@ -108,7 +108,7 @@ func (h *house) replace(name, old, text string) {
 }
 
 func (h *house) run() doctor.Report {
-	ctx, cancel := context.WithTimeout(h.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	return doctor.Run(ctx, h.opts)
 }

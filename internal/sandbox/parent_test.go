@@ -81,7 +81,7 @@ func TestChildDiesWithItsParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait()
-	if err := poll(within(t, 20*time.Second), func() error {
+	if err := poll(within(t, time.Minute), func() error {
 		if running(pid) {
 			return fmt.Errorf("node %d lives on", pid)
 		}

@@ -229,7 +229,7 @@ func TestContextEndsTheNode(t *testing.T) {
 	cancel()
 	select {
 	case <-done:
-	case <-within(t, 20*time.Second).Done():
+	case <-within(t, time.Minute).Done():
 		t.Fatal("the node lives on after its context")
 	}
 	if err := n.Restart(t.Context()); !errors.Is(err, context.Canceled) {
@@ -342,7 +342,7 @@ func TestChoiceOfNode(t *testing.T) {
 func TestRefusalIsTheNodesOwn(t *testing.T) {
 	kinds(t, func(t *testing.T, o NodeOptions) {
 		n := start(t, o)
-		_, err := n.Call(within(t, 20*time.Second), "nosuchmethod")
+		_, err := n.Call(within(t, time.Minute), "nosuchmethod")
 		if refusal, ok := errors.AsType[*RPCError](err); !ok || refusal.Code != -32601 {
 			t.Errorf("unknown method: %v", err)
 		}
