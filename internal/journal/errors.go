@@ -13,6 +13,8 @@ var (
 	ErrPoisoned = errors.New("journal is poisoned by an I/O error")
 	// ErrDiskFull is the poison of a full disk. Free space and restart.
 	ErrDiskFull = errors.New("journal disk is full")
+	// ErrFull says that an append would have to wait for the disk.
+	ErrFull = errors.New("journal has no room before its next commit")
 	// ErrClosed is given after Close.
 	ErrClosed = errors.New("journal is closed")
 	// ErrTooLarge reports records that do not fit one frame, or a body above

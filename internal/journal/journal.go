@@ -215,6 +215,16 @@ func (j *Journal) Append(recs ...Record) (Ticket, error) {
 // an answer record without seq. It blocks and fails as Append does, and
 // allocates nothing.
 func (j *Journal) AppendShares(shares []Share) (Ticket, error) {
+	return j.appendShares(shares, j.waitRoom)
+}
+
+// TryAppendShares is AppendShares that does not block: ErrFull says that it would.
+func (j *Journal) TryAppendShares(shares []Share) (Ticket, error) {
+	return j.appendShares(shares, j.hasRoom)
+}
+
+// appendShares asks room, which is called under mu.
+func (j *Journal) appendShares(shares []Share, room func(size int) error) (Ticket, error) {
 	size := len(shares) * (recordHead + shareSize)
 	if size > j.cfg.MaxPending {
 		return Ticket{}, fmt.Errorf("%d shares in one append, at most %d: %w",
@@ -222,7 +232,7 @@ func (j *Journal) AppendShares(shares []Share) (Ticket, error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.waitRoom(size); err != nil {
+	if err := room(size); err != nil {
 		return Ticket{}, err
 	}
 	for i := range shares {
@@ -243,6 +253,16 @@ func (j *Journal) AppendShares(shares []Share) (Ticket, error) {
 // number always stands behind that record. Errors as Append, and
 // ErrTooManyRigs.
 func (j *Journal) RigNumber(member uint16, name string) (uint32, error) {
+	return j.rigNumber(member, name, j.waitRoom)
+}
+
+// TryRigNumber is RigNumber that does not block: ErrFull says that it would.
+func (j *Journal) TryRigNumber(member uint16, name string) (uint32, error) {
+	return j.rigNumber(member, name, j.hasRoom)
+}
+
+// rigNumber asks room, which is called under mu.
+func (j *Journal) rigNumber(member uint16, name string, room func(size int) error) (uint32, error) {
 	key := rigKey{member, name}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -253,7 +273,7 @@ func (j *Journal) RigNumber(member uint16, name string) (uint32, error) {
 	if size > j.cfg.MaxPending || size > maxBody {
 		return 0, fmt.Errorf("rig name of %d bytes: %w", len(name), ErrTooLarge)
 	}
-	if err := j.waitRoom(size); err != nil {
+	if err := room(size); err != nil {
 		return 0, err
 	}
 	if n, ok := j.rigs[key]; ok { // while waiting for room
@@ -282,18 +302,26 @@ func (j *Journal) RigNumber(member uint16, name string) (uint32, error) {
 // it gives up while it waits.
 func (j *Journal) waitRoom(size int) error {
 	for {
-		if j.err != nil {
-			return j.err
-		}
-		if j.closing {
-			return ErrClosed
-		}
-		if len(j.pending)-prefixSize+size <= j.cfg.MaxPending {
-			return nil
+		err := j.hasRoom(size)
+		if !errors.Is(err, ErrFull) {
+			return err
 		}
 		j.hurry()
 		j.room.Wait()
 	}
+}
+
+// hasRoom says whether size bytes may be appended now. Called under mu.
+func (j *Journal) hasRoom(size int) error {
+	switch {
+	case j.err != nil:
+		return j.err
+	case j.closing:
+		return ErrClosed
+	case len(j.pending)-prefixSize+size > j.cfg.MaxPending:
+		return ErrFull
+	}
+	return nil
 }
 
 // ticket counts n appended records and wakes the committer. Called under mu.

@@ -32,15 +32,21 @@ const (
 )
 
 // Then has w told by a goroutine of the journal's what Wait would return. False
-// means that it is known already, or that Wait would do work of its own: then call
-// that, and w is not told.
+// means that it is known already: Wait does not block, and w is not told.
 func (t Ticket) Then(w Waiter) (later bool) {
-	if t.j == nil || t.j.cfg.Ack == Written {
+	if t.j == nil {
 		return false
 	}
 	j := t.j
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.cfg.Ack == Written {
+		if j.wrote >= t.pos || j.err != nil {
+			return false
+		}
+		go func() { w.Kept(t.WaitWritten()) }() // it writes itself where nobody does
+		return true
+	}
 	if j.safe >= t.pos || j.err != nil {
 		return false
 	}

@@ -56,14 +56,28 @@ func TestThenTellsWhatIsDurable(t *testing.T) {
 	}
 }
 
-// With Ack Written there is work to do for who waits.
-func TestThenIsNotForWritten(t *testing.T) {
+// With Ack Written who waits is told once it is written, though nobody else asks.
+func TestThenWithAckWritten(t *testing.T) {
 	j, _ := open4(t, Config{FS: newMemFS(1), Ack: Written})
-	tk, err := j.AppendShares([]Share{{Difficulty: 1}})
-	if err != nil || tk.Then(make(waiter)) {
-		t.Error("told, and Wait would write", err)
+	w := make(waiter, 1)
+	for range 3 {
+		tk, err := j.AppendShares([]Share{{Difficulty: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tk.Then(w) {
+			if err := <-w; err != nil {
+				t.Error(err)
+			}
+		}
+		if j.mu.Lock(); j.wrote < tk.pos {
+			t.Error("told before it was written")
+		}
+		j.mu.Unlock()
+		if tk.Then(w) {
+			t.Error("told of what is known")
+		}
 	}
-	mustWait(t, tk, nil)
 	if err := j.Close(); err != nil {
 		t.Error(err)
 	}
