@@ -85,7 +85,6 @@ func (s *Server) secondHand() {
 		list = s.snapshot(list[:0])
 		for _, sess := range list {
 			s.guard(sess, func() { sess.look(now) })
-			sess.conn.Recheck()
 		}
 		clear(list)
 	}

@@ -9,7 +9,7 @@ import (
 // behind it (conn_tcp.go), and in tests a twin that works inside a bubble of
 // synctest, where a real socket would hang.
 //
-// One goroutine reads. One at a time writes: the outbox sees to that. Close may
+// One at a time reads, and one at a time writes: the outbox sees to that. Close may
 // come from anywhere, any number of times, and ends the others.
 type conn interface {
 	// ReadHeader reads what a load balancer put before the rig's first byte and
@@ -23,10 +23,11 @@ type conn interface {
 	// Serve waits until the rig sent something, reads once into a buffer borrowed
 	// from r and lets r work on it, again and again until r says that it is enough,
 	// which is no error. While it waits it holds no buffer, so that ten thousand
-	// idle rigs need none. io.EOF is a hang-up. On an error no buffer is held.
+	// idle rigs need none. io.EOF is a hang-up; errRests says that the rig has work and
+	// nothing to say, and may rest with a watch. On an error no buffer is held.
 	Serve(r reader) error
 
-	// Recheck is called once a second: see tcpConn.
+	// Recheck is called once a second, and never blocks: see tcpConn.
 	Recheck()
 
 	// TryWrite writes what the socket takes at once, and never blocks. A full

@@ -19,13 +19,15 @@ import (
 // "try" and "wait" can be told apart. The closures handed to SyscallConn are
 // made once per connection: none is allocated per read or write.
 type tcpConn struct {
-	nc     net.Conn
+	nc     net.Conn // nil on a watch
 	raw    syscall.RawConn
+	closer io.Closer
 	remote atomic.Pointer[string]
 
 	reader  reader // of the Serve in progress
 	readErr error
 	readFn  func(fd uintptr) bool
+	rests   bool         // Serve ends with errRests where it would wait
 	use     atomic.Int32 // by Serve, or none any more
 	drained atomic.Int32 // a short read was taken for all there is: calls of Recheck since, from 1
 	peekFn  func(fd uintptr)
@@ -43,8 +45,8 @@ type tcpConn struct {
 // holds a lock that its work wants.
 const (
 	forNothing int32 = iota
-	forServe
-	forClose // and for good
+	forServe         // or it is on a watch
+	forClose         // and for good
 )
 
 // newTCPConn wraps nc, or returns false when it has no file descriptor.
@@ -66,7 +68,7 @@ func newTCPConn(nc net.Conn) (*tcpConn, bool) {
 		// Errors here are those of a socket already gone, which Read will report.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 10 * time.Second, Count: 3})
 	}
-	c := &tcpConn{nc: nc, raw: raw}
+	c := &tcpConn{nc: nc, raw: raw, closer: nc}
 	remote := nc.RemoteAddr().String()
 	c.remote.Store(&remote)
 	c.readFn, c.tryFn, c.waitFn, c.peekFn = c.readAll, c.tryOnce, c.waitOnce, c.peek
@@ -165,6 +167,10 @@ func (c *tcpConn) readAll(fd uintptr) bool {
 			return true
 		}
 		if n < len(b) && c.reader.working() {
+			if c.rests {
+				c.readErr = errRests
+				return true
+			}
 			c.drained.Store(1)
 			return false
 		}
@@ -194,6 +200,9 @@ func (c *tcpConn) peek(fd uintptr) {
 	c.peeked = ready || err != nil
 }
 
+// errRests ends a Serve whose rig has work and said all that it had to say.
+var errRests = errors.New("stratum: nothing to read from a rig that has work")
+
 // Close ends the connection. While Serve runs the socket is only shut, which ends
 // Serve: closing it waits for Serve, whose own goroutine may be the one that
 // closes.
@@ -201,7 +210,7 @@ func (c *tcpConn) Close() error {
 	if !c.use.CompareAndSwap(forNothing, forClose) && c.use.Load() != forClose {
 		return c.raw.Control(shut)
 	}
-	return c.nc.Close()
+	return c.closer.Close()
 }
 
 func shut(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) } // one that is not connected any more is shut

@@ -301,7 +301,7 @@ func TestCloseAsServeBegins(t *testing.T) {
 	var mu sync.Mutex
 	at := make(chan string, 1)
 	s := &locked{mu: &mu, at: at}
-	c.nc = slow{c.nc.(*net.TCPConn), func() {
+	c.closer = slow{c.nc.(*net.TCPConn), func() {
 		go func() {
 			_ = c.Serve(s)
 			at <- "ended"

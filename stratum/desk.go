@@ -7,6 +7,9 @@ import "cordee/pool"
 type desk struct {
 	buf     [deskSize]byte
 	n       int     // bytes of the unfinished line in front
+	left    []byte  // of the read at hand, what was not worked on
+	whole   bool    // it had a complete line
+	socket  *socket // whose turn this is, nil for a goroutine's
 	msg     message // here, since it goes through the law's function values
 	batch   pool.Batch
 	tip     uint64 // generation the batch is judged against
@@ -42,7 +45,7 @@ func (s *session) working() bool { return s.started }
 // takeBack makes d ready for the next who borrows.
 func (s *Server) takeBack(d *desk) {
 	d.batch.Reset(nil)
-	d.msg = message{}
+	d.msg, d.left, d.socket = message{}, nil, nil
 	clear(d.answers)
 	d.answers, d.out = d.answers[:0], d.out[:0]
 	s.desks.Put(d)

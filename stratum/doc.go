@@ -27,9 +27,11 @@
 //
 // # Who holds what
 //
-// A session has one goroutine, which reads and parses. It waits for verdicts only
-// where there is more to say than that shares are kept; else the pool has Ruled
-// called, and what is the goroutine's belongs to that until then (see post). The
+// A session has one goroutine, which reads and parses, until its rig has work: then
+// it rests with the server's watch (on Linux), and whoever has its socket's turn
+// reads. A goroutine that waits for verdicts is made only where the pool needs one;
+// else it has Ruled called, and what is the reader's belongs to that until then (see
+// post). The
 // broadcaster and the second hand come from outside; what all sides touch is
 // under session.mu. It is not held across a write, a hash or the journal: the
 // write side has an owner flag (outbox.writing), and whoever holds that writes

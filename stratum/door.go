@@ -25,7 +25,28 @@ func (s *Server) admit(nc net.Conn, door Door) {
 		s.enter(newTLSConn(tc, door.TLS, s.lane), door)
 		return
 	}
+	tc.rests = s.watchRigs()
 	s.enter(tc, door)
+}
+
+// watchRigs starts the watch with the first socket that may rest with it, and reports
+// whether there is one.
+func (s *Server) watchRigs() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watched || s.stopped {
+		return s.watch != nil
+	}
+	s.watched = true
+	var err error
+	if s.watch, err = newWatch(); err != nil {
+		s.cfg.Log.Error().Str("event", "watch.failed").Err(err).
+			Msg("rigs cannot be watched together, each costs a goroutine until a restart; check the limit of open files")
+	}
+	if s.watch != nil {
+		s.watching.Go(s.watch.run)
+	}
+	return s.watch != nil
 }
 
 // enter starts a session on c that came in by door, or closes c with a name.

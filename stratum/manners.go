@@ -116,16 +116,20 @@ func (s *session) tell(out []byte, text string) []byte {
 	return append(out, "\"]}\n"...)
 }
 
-// breathe waits where the connection sent more than is worked through for it. It
-// holds no buffer and no lock.
-func (s *session) breathe() {
+// pause ends a read and returns how long to read nothing, in ms: the connection
+// sent more than is worked through for it.
+func (s *session) pause() int64 {
 	left := s.manners.pause(s.workedAt(), s.srv.cfg.Limits.Share)
-	if left == 0 {
-		return
+	if left > 0 {
+		s.srv.count.throttled.Add(1)
+		s.srv.say(evThrottle).Uint64("conn", s.id).Int64("pause_ms", left).
+			Msg("a rig sends more than is worked through for it; it is read more slowly")
 	}
-	s.srv.count.throttled.Add(1)
-	s.srv.say(evThrottle).Uint64("conn", s.id).Int64("pause_ms", left).
-		Msg("a rig sends more than is worked through for it; it is read more slowly")
+	return left
+}
+
+// breathe lets so many milliseconds pass. It holds no buffer and no lock.
+func (s *session) breathe(left int64) {
 	for left > 0 && !s.isClosed() {
 		time.Sleep(time.Duration(min(left, pauseMillis)) * time.Millisecond)
 		left -= pauseMillis

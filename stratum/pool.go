@@ -21,10 +21,10 @@ type Pool interface {
 	// commit, and is called from many goroutines.
 	Submit(b *pool.Batch)
 
-	// Post is Submit for who need not wait. Where every verdict says Accepted and
-	// the journal takes its time it returns true at once, and has r told when
-	// b.Verdicts is final; b is not touched after that. False means that
-	// b.Verdicts is final already, and r is not told.
+	// Post is Submit for who must not wait: it never blocks. True means that r is
+	// told when b.Verdicts is final; b is not touched after that. False means that
+	// b.Verdicts is final already, and r is not told; or that it is empty: nothing
+	// was done, and this batch needs Submit.
 	Post(b *pool.Batch, r Ruled) (later bool)
 }
 

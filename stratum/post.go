@@ -1,17 +1,17 @@
 package stratum
 
-// A read that brought shares only, and nothing to find fault with, needs no
-// goroutine that waits for the disk: its desk goes to the pool, the goroutine
-// waits for the rig, and whoever knows first that the shares are kept answers. To
-// park and wake a goroutine once more for each share costs a tenth of it.
+// A read that brought shares only needs nobody who waits for the disk: its desk goes
+// to the pool, the reader waits for the rig, and whoever knows first that the shares
+// are kept answers. To park and wake a goroutine once more for each share costs a
+// tenth of it.
 //
-// While a desk is posted nobody but Ruled touches what is of the session's
-// goroutine: the next read waits for it, and so does the end.
+// While a desk is posted nobody but Ruled touches what is of the session's reader:
+// the next read waits for it, and so does the end.
 
 // post hands d to the pool where it may. False means that it did not, or that d is
 // answered already.
 func (s *session) post(d *desk) (later bool) {
-	if len(d.answers) == 0 || len(d.batch.Subs) != len(d.answers) || len(d.out) > 0 ||
+	if s.end != CloseNone || len(d.left) > 0 || len(d.answers) == 0 || len(d.batch.Subs) != len(d.answers) || len(d.out) > 0 ||
 		s.manners.pause(s.readAt, s.srv.cfg.Limits.Share) > 0 {
 		return false
 	}
@@ -22,13 +22,16 @@ func (s *session) post(d *desk) (later bool) {
 		return true
 	}
 	s.posted, s.desk = nil, d
-	s.answer(d)
+	if len(d.batch.Verdicts) > 0 {
+		s.answer(d)
+	}
 	return false
 }
 
 // Ruled implements Ruled for what was posted.
 func (s *session) Ruled() {
 	d := s.posted
+	defer s.goOn(d.socket)
 	defer func() {
 		p := recover()
 		s.mu.Lock()

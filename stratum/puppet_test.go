@@ -30,12 +30,16 @@ func (p *puppet) read(chunk []byte) {
 	for len(chunk) > 0 && p.s.end == CloseNone && p.s.reason == CloseNone {
 		n := copy(p.s.borrow(), chunk)
 		chunk = chunk[n:]
-		if p.s.take(n) {
-			p.s.await()
-			continue
+		if !p.s.begin(n) {
+			return
 		}
-		p.s.deliver(p.s.desk)
-		p.s.giveBack()
+		d := p.s.desk
+		p.s.parse(d, false)
+		if p.s.post(d) {
+			p.s.await()
+		} else {
+			p.s.bring(d)
+		}
 	}
 }
 

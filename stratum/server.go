@@ -43,6 +43,7 @@ type Server struct {
 
 	sessions   sync.WaitGroup // every goroutine of a connection
 	background sync.WaitGroup
+	watching   sync.WaitGroup
 
 	pubMu sync.Mutex // orders Publish and Withdraw
 
@@ -53,7 +54,9 @@ type Server struct {
 	gate      chan struct{}             // while withdrawn; closed by the next Publish
 	ids       uint64
 	draining  bool
-	running   bool // background goroutines
+	running   bool   // background goroutines
+	watch     *watch // of rigs that rest; nil where there is none
+	watched   bool   // it was asked for
 	stopped   bool
 }
 
@@ -83,10 +86,15 @@ func NewServer(cfg Config) (*Server, error) {
 // now is a monotonic clock in milliseconds, never 0: 0 stands for never.
 func (s *Server) now() int64 { return time.Since(s.start).Milliseconds() + 1 }
 
-// serve is a session's goroutine, from open to the last trace.
+// serve is a session's goroutine, from open to where it rests or ends.
 func (s *Server) serve(sess *session) {
-	reason := sess.run()
+	if reason, rests := sess.run(); !rests {
+		s.end(sess, reason)
+	}
+}
 
+// end removes every trace of a session whose turn nobody takes any more.
+func (s *Server) end(sess *session, reason CloseReason) {
 	sess.mu.Lock()
 	sess.closeLocked(reason)
 	reason, worked := sess.reason, sess.started
@@ -216,9 +224,15 @@ func (s *Server) Drain(ctx context.Context) error {
 	if !s.stopped {
 		s.stopped = true
 		close(s.stop)
+		if s.watch != nil {
+			s.watch.stop()
+		}
 	}
 	s.mu.Unlock()
 	s.background.Wait()
+	if err == nil {
+		s.watching.Wait() // else they end behind the last that rests
+	}
 	return err
 }
 

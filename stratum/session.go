@@ -2,6 +2,7 @@ package stratum
 
 import (
 	"container/list"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -17,9 +18,10 @@ type name struct {
 	worker pool.Worker
 }
 
-// session is one rig's connection. Its goroutine reads, parses and waits for
-// verdicts; the server's goroutines push work and look at the time. What both
-// touch is under mu, which is never held across a write, a hash or the journal.
+// session is one rig's connection. Its reader reads, parses and waits for verdicts:
+// a goroutine of its own until the rig has work, and then whoever has the turn of its
+// socket. The server's goroutines push work and look at the time. What both touch is
+// under mu, which is never held across a write, a hash or the journal.
 // Ten thousand of them are memory: 1024 bytes is a size that the allocator has.
 type session struct {
 	srv      *Server
@@ -34,7 +36,7 @@ type session struct {
 	en1      [pool.Extranonce1Size]byte
 	en2Size  uint8
 
-	// Of the session's goroutine alone.
+	// Of the reader alone.
 	heard    bool        // it said something
 	end      CloseReason // close once the answers are out
 	desk     *desk
@@ -100,9 +102,9 @@ func newSession(srv *Server, c conn, door Door) *session {
 // notedRejects is above every pool.Reject that a session sees.
 const notedRejects = 16
 
-// run serves the connection until it ends, and says why it did. A panic ends
-// this connection only.
-func (s *session) run() (reason CloseReason) {
+// run serves the connection until it ends, and says why it did, or until it rests
+// with a watch. A panic ends this connection only.
+func (s *session) run() (reason CloseReason, rests bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.panicked(p)
@@ -110,14 +112,22 @@ func (s *session) run() (reason CloseReason) {
 		}
 	}()
 	if r := s.greet(); r != CloseNone {
-		return r
+		return r, false
 	}
-	err := s.conn.Serve(s)
-	s.await()
-	if err != nil {
-		return readReason(err)
+	for {
+		err := s.conn.Serve(s)
+		if errors.Is(err, errRests) {
+			if s.rest() {
+				return CloseNone, true
+			}
+			continue
+		}
+		s.await()
+		if err != nil {
+			return readReason(err), false
+		}
+		return s.end, false
 	}
-	return s.end
 }
 
 // panicked tells of a panic, which its connection pays for.
@@ -125,129 +135,6 @@ func (s *session) panicked(p any) {
 	s.srv.count.panics.Add(1)
 	s.srv.cfg.Log.Error().Str("event", "conn.panic").Uint64("conn", s.id).
 		Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Send()
-}
-
-// work implements reader: it is one read, from its bytes to the answers, or to
-// where only the journal is waited for.
-func (s *session) work(n int) (more bool) {
-	s.srv.count.in.Add(uint64(n))
-	s.mu.Lock()
-	s.awaitLocked()
-	s.heard = true
-	closed := s.reason != CloseNone // what a socket still holds when it is shut
-	s.busy = !closed
-	s.mu.Unlock()
-	if closed {
-		s.giveBack()
-		return false
-	}
-	if s.take(n) {
-		return true
-	}
-	s.deliver(s.desk)
-	s.giveBack()
-	if s.end != CloseNone {
-		return false
-	}
-	s.breathe()
-	return true
-}
-
-// take works through the complete lines of one read, n new bytes. Posted says
-// that they are answered later.
-func (s *session) take(n int) (posted bool) {
-	d := s.desk
-	s.readAt = s.srv.now()
-	buf := d.buf[:d.n+n]
-	whole := false
-	for s.end == CloseNone {
-		line, rest, ok := cutLine(buf)
-		if !ok {
-			break
-		}
-		if len(buf)-len(rest)-1 > s.lineLimit() {
-			s.end = CloseLongLine
-			break
-		}
-		buf, whole = rest, true
-		if isBlank(line) {
-			s.manners.others.cost += blankMillis
-		} else {
-			s.line(d, line)
-		}
-	}
-	if s.end == CloseNone && len(buf) > s.lineLimit() {
-		s.end = CloseLongLine
-	}
-	if s.end == CloseNone && len(buf) == 0 && s.post(d) {
-		return true
-	}
-	s.rule(d)
-	if s.end != CloseNone {
-		s.partial = nil
-		return false
-	}
-
-	now := s.workedAt()
-	if whole {
-		s.lastLine.Store(now)
-	}
-	switch {
-	case len(buf) == 0:
-		s.halfSince.Store(0)
-	case whole || s.halfSince.Load() == 0:
-		s.halfSince.Store(now)
-	}
-	s.keepPartial(buf)
-	return false
-}
-
-// keepPartial keeps the start of a line, and no big buffer for a short one.
-func (s *session) keepPartial(buf []byte) {
-	if len(buf) == 0 && cap(s.partial) > 512 {
-		s.partial = nil
-	}
-	s.partial = append(s.partial[:0], buf...)
-}
-
-// workedAt is when the read at hand was worked on last, in ms: until then the rig
-// waited for us.
-func (s *session) workedAt() int64 { return max(s.readAt, s.ruledAt) }
-
-func (s *session) lineLimit() int {
-	if len(s.names) == 0 {
-		return s.srv.cfg.Limits.FirstLine
-	}
-	return s.srv.cfg.Limits.Line
-}
-
-// line handles one line.
-func (s *session) line(d *desk, line []byte) {
-	m := &d.msg
-	if !parseLine(line, m) || m.badID {
-		s.srv.say(evBadLine).Uint64("conn", s.id).
-			Str("start", printable(line, 80)).Send()
-		s.end = CloseBadLine
-		return
-	}
-	k := methodOf(m)
-	s.srv.count.messages[k].Add(1)
-	if k == mSubmit {
-		s.manners.shares.cost += s.srv.cfg.Limits.Share.Milliseconds()
-	} else {
-		s.manners.others.cost += s.srv.cfg.Limits.Request.Milliseconds()
-		s.rule(d) // answers keep the order of the requests
-	}
-	if r := law[k].refuse[s.state]; r != pool.Accepted {
-		if k == mSubmit {
-			s.count(d, r)
-		}
-		if m.id != nil {
-			d.out = appendReject(d.out, m.id, r)
-		}
-		return
-	}
-	law[k].handle(s, d, m)
 }
 
 // deliver sends what the read brought forth, and the first work once both
@@ -381,6 +268,7 @@ func (s *session) look(now int64) {
 			}
 		}
 	}
+	s.conn.Recheck()
 }
 
 // close ends the connection. The first reason given is the one that counts.

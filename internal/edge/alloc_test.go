@@ -58,10 +58,6 @@ func TestPostDoesNotAllocate(t *testing.T) {
 	}
 }
 
-type told chan struct{}
-
-func (c told) Ruled() { c <- struct{}{} }
-
 // shares returns what submits one more good share of one connection.
 func shares(t *testing.T, k *kit, submit func(*pool.Batch)) func() {
 	w := work(t, template(t, 101, 1, noBlocks, 50e8), 1, 1)
@@ -70,11 +66,11 @@ func shares(t *testing.T, k *kit, submit func(*pool.Batch)) func() {
 		h := chainhash.Hash(sha256.Sum256(binary.BigEndian.AppendUint64(nil, i)))
 		memory.Add(&h)
 	}
-	b, nonce := new(pool.Batch), uint32(0)
+	b, nonce, claim := new(pool.Batch), uint32(0), numbered(k, w)
 	return func() {
 		nonce++
 		b.Reset(memory)
-		b.Add(submission(w, nonce), easy)
+		b.Add(submission(w, nonce), claim)
 		submit(b)
 		// One hash in 65536 misses even the easiest target.
 		if v := b.Verdicts[0]; v != (pool.Verdict{Credit: 1}) && v.Reject != pool.LowDifficulty {

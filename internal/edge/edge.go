@@ -30,7 +30,9 @@ type Node interface {
 type Log interface {
 	Append(recs ...journal.Record) (journal.Ticket, error)
 	AppendShares(shares []journal.Share) (journal.Ticket, error)
+	TryAppendShares(shares []journal.Share) (journal.Ticket, error)
 	RigNumber(member uint16, name string) (uint32, error)
+	TryRigNumber(member uint16, name string) (uint32, error)
 	PutTemplate(t *pool.Template) (chainhash.Hash, error)
 	Template(id chainhash.Hash) (*pool.Template, error)
 	DropTemplates(keep func(height int32, id chainhash.Hash) bool) error
@@ -58,6 +60,7 @@ type Register interface {
 	Resolve(user string) (w pool.Worker, text string, ok bool)
 	Leave(member uint16)
 	Keep(member uint16) error
+	Kept(member uint16) bool // Keep would not block, and be nil
 }
 
 // Config is what one edge is made of. Every field is needed but the last four.

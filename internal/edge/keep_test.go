@@ -20,6 +20,8 @@ func (r *keeping) Keep(member uint16) error {
 	return r.err
 }
 
+func (r *keeping) Kept(uint16) bool { return false }
+
 // The register is asked to keep a member before the journal names him. Where it
 // cannot, no share of his is true, and the journal does not know him; a share
 // that is refused asks nothing.

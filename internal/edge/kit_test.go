@@ -179,6 +179,7 @@ func (everyone) Resolve(user string) (pool.Worker, string, bool) {
 }
 func (everyone) Leave(uint16)      {}
 func (everyone) Keep(uint16) error { return nil }
+func (everyone) Kept(uint16) bool  { return true }
 
 // script is the treasury's.
 var script = append([]byte{0x00, 0x14}, make([]byte, 20)...)
@@ -338,6 +339,15 @@ func mined(w *pool.Work, nonce uint32, change func(*pool.Submission)) (pool.Subm
 
 // easy is a claim that every hash meets.
 var easy = pool.Claim{Issued: 1, Worker: &pool.Worker{Member: 9, Name: "alice.barn.one"}}
+
+// numbered is easy with a name that the journal knows already.
+func numbered(k *kit, w *pool.Work) pool.Claim {
+	c := pool.Claim{Issued: 1, Worker: &pool.Worker{Member: w.Member, Name: "alice.barn.two"}}
+	for nonce := uint32(1 << 30); c.Worker.Rig == 0; nonce++ {
+		k.edge.Submit(batch(new(pool.Seen), c, submission(w, nonce)))
+	}
+	return c
+}
 
 // batch returns one of these submissions, all with one claim.
 func batch(memory *pool.Seen, c pool.Claim, subs ...pool.Submission) *pool.Batch {

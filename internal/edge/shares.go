@@ -17,38 +17,64 @@ var shareBufs = sync.Pool{New: func() any { return new([]journal.Share) }}
 // return every Accepted verdict is durable; those that could not be stored say
 // NotDurable, and no rig hears true for them.
 func (e *Edge) Submit(b *pool.Batch) {
-	ticket, credited, ok := e.append(b)
-	if ok {
+	b.Hash()
+	for i := range b.Hashed {
+		if b.Hashed[i].Block {
+			e.blocks.found(&b.Subs[i], &b.Hashed[i], b.Claims[i].Worker.Name)
+		}
+	}
+	if ticket, credited, ok := e.append(b, e.judge(b)); ok {
 		e.kept(b, credited, ticket.Wait())
 	}
 }
 
-// Post implements stratum.Pool.
+// Post implements stratum.Pool. Blocks are left to Submit, and members whose index
+// is not kept yet: both may take their time.
 func (e *Edge) Post(b *pool.Batch, r stratum.Ruled) (later bool) {
-	ticket, credited, ok := e.append(b)
-	if !ok {
-		return false
-	}
-	if accepted(b) {
-		p := posts.Get().(*post)
-		*p = post{e: e, batch: b, credited: credited, ruled: r}
-		if ticket.Then(p) {
-			return true
-		}
-		posts.Put(p)
-	}
-	e.kept(b, credited, ticket.Wait())
-	return false
-}
-
-// accepted reports whether all of b were.
-func accepted(b *pool.Batch) bool {
-	for i := range b.Verdicts {
-		if b.Verdicts[i].Reject != pool.Accepted {
+	for i := range b.Subs {
+		if !e.cfg.Register.Kept(b.Subs[i].Work.Member) {
 			return false
 		}
 	}
-	return true
+	b.Hash()
+	for i := range b.Hashed {
+		if b.Hashed[i].Block {
+			return false
+		}
+	}
+	now := e.judge(b)
+	buf := shareBufs.Get().(*[]journal.Share)
+	shares, credited, err := e.accepted(b, now, (*buf)[:0], e.cfg.Log.TryRigNumber)
+	*buf = shares
+	var ticket journal.Ticket
+	if err == nil && len(shares) > 0 {
+		ticket, err = e.cfg.Log.TryAppendShares(shares)
+	}
+	shareBufs.Put(buf)
+	switch {
+	case errors.Is(err, journal.ErrFull):
+		go func() {
+			if ticket, credited, ok := e.append(b, now); ok {
+				e.kept(b, credited, ticket.Wait())
+			}
+			r.Ruled()
+		}()
+		return true
+	case err != nil:
+		e.notDurable(b.Verdicts, err)
+		return false
+	case ticket == journal.Ticket{}:
+		return false // there is nothing to wait for
+	}
+	p := posts.Get().(*post)
+	*p = post{e: e, batch: b, credited: credited, ruled: r}
+	if ticket.Then(p) {
+		return true
+	}
+	*p = post{}
+	posts.Put(p)
+	e.kept(b, credited, ticket.Wait()) // it is known already
+	return false
 }
 
 // post is a batch that was posted. It implements journal.Waiter.
@@ -71,28 +97,47 @@ func (p *post) Kept(err error) {
 	r.Ruled()
 }
 
-// append rules on a batch and appends what was accepted to the journal. Where ok
-// is false there is nothing to wait for.
-func (e *Edge) append(b *pool.Batch) (ticket journal.Ticket, credited uint64, ok bool) {
-	b.Hash()
-	for i := range b.Hashed {
-		if b.Hashed[i].Block {
-			e.blocks.found(&b.Subs[i], &b.Hashed[i], b.Claims[i].Worker.Name)
-		}
-	}
+// judge gives a verdict on each of b, and returns when it did.
+func (e *Edge) judge(b *pool.Batch) time.Time {
 	now := e.now()
 	b.Judge(now.Unix(), e.cfg.Network.Scale)
+	return now
+}
 
+// append appends to the journal what was accepted of b. Where ok is false there is
+// nothing to wait for.
+func (e *Edge) append(b *pool.Batch, when time.Time) (ticket journal.Ticket, credited uint64, ok bool) {
 	buf := shareBufs.Get().(*[]journal.Share)
 	defer shareBufs.Put(buf)
-	shares := (*buf)[:0]
+	shares, credited, err := e.accepted(b, when, (*buf)[:0], e.cfg.Log.RigNumber)
+	*buf = shares
+	if err == nil && len(shares) == 0 {
+		return ticket, 0, false
+	}
+	if err == nil {
+		ticket, err = e.cfg.Log.AppendShares(shares)
+	}
+	if err != nil {
+		e.notDurable(b.Verdicts, err)
+		return ticket, 0, false
+	}
+	return ticket, credited, true
+}
+
+// accepted appends what was accepted of b to shares; credited is how many of them
+// earn something. A share whose name has no number, and gets none, is not durable;
+// others of this batch may be. ErrFull is of all: nothing is decided then.
+func (e *Edge) accepted(b *pool.Batch, when time.Time, shares []journal.Share, number rigNumber) (_ []journal.Share, credited uint64, err error) {
 	for i := range b.Verdicts {
 		if b.Verdicts[i].Reject != pool.Accepted {
 			continue
 		}
-		share, err := e.record(b, i, now.UnixMilli())
+		share, err := e.record(b, i, when.UnixMilli(), number)
+		if errors.Is(err, journal.ErrFull) {
+			return shares, 0, err
+		}
 		if err != nil {
-			e.notDurable(b.Verdicts[i:i+1], err) // its name has no number; others of this batch may have
+			e.notDurable(b.Verdicts[i:i+1], err)
 			continue
 		}
 		if share.Difficulty > 0 {
@@ -100,17 +145,11 @@ func (e *Edge) append(b *pool.Batch) (ticket journal.Ticket, credited uint64, ok
 		}
 		shares = append(shares, share)
 	}
-	*buf = shares
-	if len(shares) == 0 {
-		return ticket, 0, false
-	}
-	ticket, err := e.cfg.Log.AppendShares(shares)
-	if err != nil {
-		e.notDurable(b.Verdicts, err)
-		return ticket, 0, false
-	}
-	return ticket, credited, true
+	return shares, credited, nil
 }
+
+// rigNumber is Log.RigNumber, or what does not wait.
+type rigNumber func(member uint16, name string) (uint32, error)
 
 // kept does what is left once the journal has the shares of b, or failed.
 func (e *Edge) kept(b *pool.Batch, credited uint64, err error) {
@@ -125,14 +164,14 @@ func (e *Edge) kept(b *pool.Batch, credited uint64, err error) {
 // record is verdict i of b as the journal keeps it. The member is the one in
 // the coinbase that was hashed, never the submitted name (decision 34). His index
 // is his for ever before the journal names it.
-func (e *Edge) record(b *pool.Batch, i int, when int64) (journal.Share, error) {
+func (e *Edge) record(b *pool.Batch, i int, when int64, number rigNumber) (journal.Share, error) {
 	s, w := &b.Subs[i], b.Subs[i].Work
 	who := b.Claims[i].Worker
 	rig := who.Rig
 	if rig == 0 || who.Member != w.Member {
 		err := e.cfg.Register.Keep(w.Member)
 		if err == nil {
-			rig, err = e.cfg.Log.RigNumber(w.Member, who.Name)
+			rig, err = number(w.Member, who.Name)
 		}
 		if err != nil {
 			return journal.Share{}, err

@@ -179,6 +179,9 @@ func (o *Open) Keep(member uint16) error {
 	return nil
 }
 
+// Kept says that member's index is his for ever: Keep returns nil at once.
+func (o *Open) Kept(member uint16) bool { return o.kept[member].Load() }
+
 // write makes those who wait durable. Called under mu, which it gives up while it
 // writes.
 func (o *Open) write() {

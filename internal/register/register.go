@@ -82,6 +82,9 @@ func (r *Register) Leave(uint16) {}
 // Keep does nothing: a registered member's index is for ever already.
 func (r *Register) Keep(uint16) error { return nil }
 
+// Kept says that Keep has nothing to do.
+func (r *Register) Kept(uint16) bool { return true }
+
 // Check returns an error of the file, as Load's, where it gives the index of
 // shares that were accepted to another member than the rig's full name says.
 // Whether an index is missing is not looked at.
