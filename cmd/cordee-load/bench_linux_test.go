@@ -34,7 +34,7 @@ func planOfBench(t *testing.T) benchPlan {
 	t.Helper()
 	p := benchPlan{
 		rounds: 3, connections: 10_000, events: 5, most: 30_000, submit: 5 * time.Second, churn: 3 * time.Minute,
-		scale: []int{100, 1000, 10_000, 19_000}, scaleLoad: 10 * time.Second, benchtime: "500ms",
+		scale: []int{100, 1000, 10_000, 19_000}, scaleLoad: 30 * time.Second, benchtime: "500ms",
 	}
 	if os.Getenv("QUICK") != "" {
 		p = benchPlan{
