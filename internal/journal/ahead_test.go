@@ -154,10 +154,13 @@ func TestNoNextSegmentIsNoLoss(t *testing.T) {
 func TestHeaderErrorPoisons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemFS(1)
-		syncs := 0
+		var mu sync.Mutex // one is prepared while another begins
+		syncs := map[string]int{}
 		disk.onSync = func(name string) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if isNext(name) {
-				if syncs++; syncs == 3 { // reserved and filled before
+				if syncs[name]++; syncs[name] == 3 { // reserved and filled before
 					return syscall.EIO
 				}
 			}
